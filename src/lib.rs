@@ -1,0 +1,5 @@
+//! anygpu: language models on any GPU adapter.
+
+pub mod base;
+pub mod formats;
+pub mod model;
