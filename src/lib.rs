@@ -2,4 +2,5 @@
 
 pub mod base;
 pub mod formats;
+pub mod gpu;
 pub mod model;

@@ -1,5 +1,7 @@
 //! Plain data shared by every layer: element types, adapter facts. Imports nothing from the crate.
 
+pub mod adapter_facts;
 pub mod dtype;
 
+pub use adapter_facts::{AdapterFacts, AdapterKind};
 pub use dtype::DType;

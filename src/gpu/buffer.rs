@@ -1,0 +1,156 @@
+//! Buffers: allocation that reports instead of aborting, upload in pieces, read back.
+
+use crate::gpu::{Gpu, GpuError};
+
+/// A part of a buffer, as bound to a kernel. Offsets are multiples of 256.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// The buffer.
+    pub buffer: wgpu::Buffer,
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// Offsets of bindings are multiples of this (the largest alignment WebGPU allows an adapter to ask).
+pub const BINDING_ALIGNMENT: u64 = 256;
+
+/// Most bytes that are written in one go: bounds wgpu's own staging copies.
+const UPLOAD_PIECE: usize = 16 << 20;
+
+impl Slice {
+    /// A whole buffer.
+    pub fn whole(buffer: wgpu::Buffer) -> Slice {
+        let bytes = buffer.size();
+        Slice { buffer, offset: 0, bytes }
+    }
+}
+
+impl Gpu {
+    /// Largest buffer that can be bound whole.
+    pub fn max_bound_bytes(&self) -> u64 {
+        let facts = self.facts();
+        facts.max_binding_bytes.min(facts.max_buffer_bytes) & !(BINDING_ALIGNMENT - 1)
+    }
+
+    /// A zeroed storage buffer of at least `bytes`, rounded up to 16.
+    pub fn buffer(&self, what: &str, bytes: u64) -> Result<Slice, GpuError> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let limit = self.max_bound_bytes();
+        if bytes > limit {
+            let (adapter, what, hint) = (self.facts().id(), what.to_owned(), String::new());
+            return Err(GpuError::TooLarge { adapter, what, bytes, limit, hint });
+        }
+        self.raw_buffer(what, bytes, usage)
+    }
+
+    /// A uniform buffer holding `data`.
+    pub fn uniform(&self, what: &str, data: &[u8]) -> Result<Slice, GpuError> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let slice = self.raw_buffer(what, data.len() as u64, usage)?;
+        self.write(&slice, 0, data);
+        Ok(slice)
+    }
+
+    /// A storage buffer holding `data`.
+    pub fn upload(&self, what: &str, data: &[u8]) -> Result<Slice, GpuError> {
+        let slice = self.buffer(what, data.len().max(16) as u64)?;
+        self.write(&slice, 0, data);
+        Ok(slice)
+    }
+
+    /// A small buffer to bind where a kernel variant ignores the binding.
+    pub fn empty(&self) -> Slice {
+        Slice::whole(self.inner().empty.clone())
+    }
+
+    fn raw_buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Slice, GpuError> {
+        let device = &self.inner().device;
+        let size = bytes.max(16).next_multiple_of(16);
+        let scope_memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let scope_rules = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
+        let rules = pollster::block_on(scope_rules.pop());
+        let memory = pollster::block_on(scope_memory.pop());
+        self.check()?;
+        if let Some(error) = memory.or(rules) {
+            let (adapter, what, cause) = (self.facts().id(), what.to_owned(), error.to_string());
+            return Err(GpuError::OutOfMemory { adapter, what, bytes: size, cause });
+        }
+        Ok(Slice { buffer, offset: 0, bytes: size })
+    }
+
+    /// Writes `data` at `offset` of the slice; both multiples of 4 (a ragged tail is zero-padded).
+    pub fn write(&self, slice: &Slice, offset: u64, data: &[u8]) {
+        let whole = data.len() / 4 * 4;
+        let start = slice.offset + offset;
+        if whole > 0 {
+            self.inner().queue.write_buffer(&slice.buffer, start, &data[..whole]);
+        }
+        if whole < data.len() {
+            let mut tail = [0u8; 4];
+            tail[..data.len() - whole].copy_from_slice(&data[whole..]);
+            self.inner().queue.write_buffer(&slice.buffer, start + whole as u64, &tail);
+        }
+    }
+
+    /// As [`Gpu::write`], in pieces, each flushed before the next so that staging memory stays bounded.
+    pub fn write_large(&self, slice: &Slice, offset: u64, data: &[u8]) -> Result<(), GpuError> {
+        for (i, piece) in data.chunks(UPLOAD_PIECE).enumerate() {
+            self.write(slice, offset + (i * UPLOAD_PIECE) as u64, piece);
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Hands pending writes to the GPU and waits, freeing their staging memory.
+    pub fn flush(&self) -> Result<(), GpuError> {
+        self.inner().queue.submit([]);
+        self.wait()
+    }
+
+    /// Reads the slice back; waits for everything submitted before.
+    pub fn read(&self, slice: &Slice) -> Result<Vec<u8>, GpuError> {
+        self.read_many(&[slice]).map(|mut parts| parts.swap_remove(0))
+    }
+
+    /// Reads several slices back with one wait.
+    pub fn read_many(&self, slices: &[&Slice]) -> Result<Vec<Vec<u8>>, GpuError> {
+        let inner = self.inner();
+        let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let staging: Vec<wgpu::Buffer> = slices
+            .iter()
+            .map(|slice| {
+                let buffer = inner.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("read back"),
+                    size: slice.bytes,
+                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                });
+                encoder.copy_buffer_to_buffer(&slice.buffer, slice.offset, &buffer, 0, slice.bytes);
+                buffer
+            })
+            .collect();
+        inner.queue.submit([encoder.finish()]);
+        for buffer in &staging {
+            buffer.map_async(wgpu::MapMode::Read, .., |_| {});
+        }
+        self.wait()?;
+        let adapter = || self.facts().id();
+        staging
+            .iter()
+            .map(|buffer| {
+                let view = buffer
+                    .get_mapped_range(..)
+                    .map_err(|e| GpuError::Internal { adapter: adapter(), cause: e.to_string() })?;
+                Ok(view.to_vec())
+            })
+            .collect()
+    }
+}

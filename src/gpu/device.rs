@@ -1,0 +1,199 @@
+//! [`Gpu`]: an open device with its capabilities, its errors, and its compiled kernels.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::base::AdapterFacts;
+use crate::gpu::GpuError;
+use crate::gpu::adapter::{self, Adapter, AdapterChoice};
+use crate::gpu::compose::ParamsForm;
+use crate::gpu::pipeline::Kernel;
+
+/// What to ask of an adapter. Switching things off shows how a poorer adapter would behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// Use `shader-f16` where there is.
+    pub f16: bool,
+    /// Use subgroups where there are.
+    pub subgroups: bool,
+    /// Use immediates where there are; else parameters come in uniform buffers.
+    pub immediates: bool,
+    /// Ask for WebGPU's default limits only (128 MiB bindings, 16 KiB workgroup memory …).
+    pub default_limits: bool,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        GpuOptions { f16: true, subgroups: true, immediates: true, default_limits: false }
+    }
+}
+
+impl GpuOptions {
+    /// The least that any WebGPU implementation offers.
+    pub fn plain() -> Self {
+        GpuOptions { f16: false, subgroups: false, immediates: false, default_limits: true }
+    }
+}
+
+/// An open device. Cheap to clone; several models may share one.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    facts: AdapterFacts,
+    why: String,
+    options: GpuOptions,
+    pub(super) kernels: Mutex<HashMap<String, Arc<Kernel>>>,
+    /// Variant classes that failed verification on this adapter and must not be used.
+    banned: Mutex<HashSet<String>>,
+    trouble: Arc<Mutex<Trouble>>,
+    pub(super) empty: wgpu::Buffer,
+}
+
+#[derive(Default)]
+struct Trouble {
+    lost: Option<String>,
+    error: Option<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while holding one of these locks leaves plain data in a usable state.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Gpu {
+    /// Opens the adapter that `choice` means.
+    pub fn open(choice: &AdapterChoice, options: GpuOptions) -> Result<Gpu, GpuError> {
+        let (adapter, why) = adapter::choose(choice)?;
+        Gpu::open_adapter(adapter, options, why)
+    }
+
+    /// Opens this adapter. `why` is the reason it was chosen, for people.
+    pub fn open_adapter(adapter: Adapter, options: GpuOptions, why: String) -> Result<Gpu, GpuError> {
+        let Adapter { handle, mut facts } = adapter;
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY;
+        wanted.set(wgpu::Features::SHADER_F16, options.f16);
+        wanted.set(wgpu::Features::SUBGROUP, options.subgroups);
+        wanted.set(wgpu::Features::IMMEDIATES, options.immediates);
+        let features = handle.features() & wanted;
+        facts.f16 = features.contains(wgpu::Features::SHADER_F16);
+        facts.subgroups = features.contains(wgpu::Features::SUBGROUP);
+        facts.immediates = features.contains(wgpu::Features::IMMEDIATES);
+        let limits = limits(&handle.limits(), options, facts.immediates);
+        facts.max_buffer_bytes = limits.max_buffer_size;
+        facts.max_binding_bytes = limits.max_storage_buffer_binding_size;
+        facts.max_workgroup_bytes = limits.max_compute_workgroup_storage_size;
+        facts.max_invocations = limits.max_compute_invocations_per_workgroup;
+        let request = handle.request_device(&wgpu::DeviceDescriptor {
+            label: Some("anygpu"),
+            required_features: features,
+            required_limits: limits,
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        });
+        let (device, queue) = pollster::block_on(request)
+            .map_err(|e| GpuError::NoDevice { adapter: facts.id(), cause: e.to_string() })?;
+        let trouble = Arc::new(Mutex::new(Trouble::default()));
+        watch(&device, &trouble);
+        let empty = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("empty"),
+            size: 256,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        let (kernels, banned) = (Mutex::default(), Mutex::default());
+        Ok(Gpu(Arc::new(Inner { device, queue, facts, why, options, kernels, banned, trouble, empty })))
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// The adapter with what was switched on.
+    pub fn facts(&self) -> &AdapterFacts {
+        &self.0.facts
+    }
+
+    /// Why this adapter was chosen.
+    pub fn why(&self) -> &str {
+        &self.0.why
+    }
+
+    /// What was asked for when the device was opened.
+    pub fn options(&self) -> GpuOptions {
+        self.0.options
+    }
+
+    /// How kernels get their parameters on this device.
+    pub fn params_form(&self) -> ParamsForm {
+        if self.0.facts.immediates { ParamsForm::Immediate } else { ParamsForm::Uniform }
+    }
+
+    /// Excludes a class of kernel variants, e.g. `matvec/subgroup`, found wrong on this adapter.
+    pub fn ban(&self, class: &str) {
+        lock(&self.0.banned).insert(class.to_owned());
+    }
+
+    /// Was this class excluded?
+    pub fn is_banned(&self, class: &str) -> bool {
+        lock(&self.0.banned).contains(class)
+    }
+
+    /// Number of kernels compiled so far.
+    pub fn kernels_compiled(&self) -> usize {
+        lock(&self.0.kernels).len()
+    }
+
+    /// The first error since the last call, if any: a lost device, or a fault of ours.
+    pub fn check(&self) -> Result<(), GpuError> {
+        let mut trouble = lock(&self.0.trouble);
+        let adapter = self.0.facts.id();
+        if let Some(reason) = &trouble.lost {
+            return Err(GpuError::Lost { adapter, reason: reason.clone() });
+        }
+        match trouble.error.take() {
+            Some(cause) => Err(GpuError::Internal { adapter, cause }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until everything submitted is done.
+    pub fn wait(&self) -> Result<(), GpuError> {
+        let polled = self.0.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check()?;
+        polled.map(|_| ()).map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
+    }
+
+    /// Destroys the device on purpose: what follows behaves as after a driver reset. For tests.
+    pub fn destroy(&self) {
+        self.0.device.destroy();
+    }
+}
+
+fn limits(have: &wgpu::Limits, options: GpuOptions, immediates: bool) -> wgpu::Limits {
+    let mut limits = wgpu::Limits::defaults();
+    if !options.default_limits {
+        limits.max_buffer_size = have.max_buffer_size;
+        limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
+        limits.max_compute_workgroup_storage_size = have.max_compute_workgroup_storage_size;
+        limits.max_compute_invocations_per_workgroup = have.max_compute_invocations_per_workgroup;
+        limits.max_compute_workgroup_size_x = have.max_compute_workgroup_size_x;
+    }
+    limits.max_immediate_size = if immediates { have.max_immediate_size.min(64) } else { 0 };
+    limits
+}
+
+/// Notes lost devices and uncaptured errors instead of panicking, which is wgpu's default.
+fn watch(device: &wgpu::Device, trouble: &Arc<Mutex<Trouble>>) {
+    let on_lost = Arc::clone(trouble);
+    device.set_device_lost_callback(move |reason, message| {
+        lock(&on_lost).lost.get_or_insert(format!("{reason:?}: {message}"));
+    });
+    let on_error = Arc::clone(trouble);
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        lock(&on_error).error.get_or_insert(error.to_string());
+    }));
+}

@@ -1,0 +1,179 @@
+//! GPU work as data: a [`Graph`] is a static list of [`Step`]s, recorded into one pass and one submit.
+
+use std::sync::Arc;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::buffer::BINDING_ALIGNMENT;
+use crate::gpu::compose::{ParamsForm, Shader};
+use crate::gpu::pipeline::Kernel;
+use crate::gpu::{Gpu, GpuError, Slice};
+
+/// What changes from run to run of one graph. Bound as a uniform buffer to the kernels that need it,
+/// so that the steps themselves stay static.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct State {
+    /// Position of the first token of this run.
+    pub pos: u32,
+    /// Tokens in this run.
+    pub n_tokens: u32,
+    /// First token (of this run) whose logits are wanted.
+    pub first_logit: u32,
+    /// Unused; keeps the size at 16 bytes.
+    pub pad: u32,
+}
+
+/// Number of workgroups along one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Always this many.
+    Fixed(u32),
+    /// One workgroup for this many tokens of the run, rounded up.
+    TokensPer(u32),
+    /// One workgroup for this many tokens whose logits are wanted, rounded up.
+    LogitsPer(u32),
+}
+
+/// Workgroups along x, y, z.
+pub type Grid = [Extent; 3];
+
+/// WebGPU's default limit on workgroups per dimension.
+const MAX_GROUPS: u32 = 65535;
+
+/// Grid for `n` workgroups numbered `id.y * num_workgroups.x + id.x` in the kernel, with `z` on top.
+/// Numbers ≥ `n` may occur: kernels test their row.
+pub fn linear_grid(n: u32, z: Extent) -> Grid {
+    let y = n.div_ceil(MAX_GROUPS).max(1);
+    [Extent::Fixed(n.div_ceil(y)), Extent::Fixed(y), z]
+}
+
+/// One dispatch, complete: what runs, on which buffers, with which parameters, over which grid.
+pub struct Step {
+    /// What it does, for people: `layer 3 qkv`.
+    pub label: String,
+    /// The compiled kernel.
+    pub kernel: Arc<Kernel>,
+    bind_group: wgpu::BindGroup,
+    params: Vec<u8>,
+    /// Workgroups.
+    pub grid: Grid,
+    /// Bytes that must move between memory and GPU for one token (weights) in this step; the KV cache
+    /// is accounted for apart because it grows with the position.
+    pub bytes: u64,
+}
+
+/// Steps in order.
+#[derive(Default)]
+pub struct Graph {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl Gpu {
+    /// Builds a step: compiles the kernel if needed and makes its bind group.
+    /// `bindings` are in the order of the kernel's spec, `params` is the kernel's `Params`.
+    pub fn step<P: Pod>(
+        &self,
+        label: impl Into<String>,
+        shader: &Shader,
+        bindings: &[&Slice],
+        params: P,
+        grid: Grid,
+    ) -> Result<Step, GpuError> {
+        let kernel = self.kernel(shader)?;
+        let label = label.into();
+        let params = bytemuck::bytes_of(&params).to_vec();
+        assert_eq!(bindings.len(), kernel.n_bindings, "{label}: bindings follow the kernel's spec");
+        assert_eq!(params.len(), kernel.params_bytes, "{label}: params follow the kernel's spec");
+        let uniform = match self.params_form() {
+            ParamsForm::Uniform if !params.is_empty() => Some(self.uniform(&label, &params)?),
+            _ => None,
+        };
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = bindings
+            .iter()
+            .copied()
+            .chain(&uniform)
+            .enumerate()
+            .map(|(i, slice)| wgpu::BindGroupEntry {
+                binding: i as u32,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &slice.buffer,
+                    offset: slice.offset,
+                    size: std::num::NonZeroU64::new(slice.bytes),
+                }),
+            })
+            .collect();
+        debug_assert!(bindings.iter().all(|s| s.offset % BINDING_ALIGNMENT == 0));
+        let device = &self.inner().device;
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&label),
+            layout: &kernel.layout,
+            entries: &entries,
+        });
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            let (adapter, cause) = (self.facts().id(), error.to_string());
+            return Err(GpuError::Kernel { adapter, kernel: format!("{label}: {}", kernel.label), cause });
+        }
+        Ok(Step { label, kernel, bind_group, params, grid, bytes: 0 })
+    }
+
+    /// Runs the graph for `state`: one compute pass, one submit. Does not wait.
+    pub fn run(&self, graph: &Graph, state: State) -> Result<(), GpuError> {
+        let inner = self.inner();
+        let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let mut bound: Option<&Arc<Kernel>> = None;
+            for step in &graph.steps {
+                let [x, y, z] = step.grid.map(|extent| extent.resolve(state));
+                if x == 0 || y == 0 || z == 0 {
+                    continue;
+                }
+                if !bound.is_some_and(|kernel| Arc::ptr_eq(kernel, &step.kernel)) {
+                    pass.set_pipeline(&step.kernel.pipeline);
+                    bound = Some(&step.kernel);
+                }
+                pass.set_bind_group(0, &step.bind_group, &[]);
+                if self.facts().immediates && !step.params.is_empty() {
+                    pass.set_immediates(0, &step.params);
+                }
+                pass.dispatch_workgroups(x, y, z);
+            }
+        }
+        inner.queue.submit([encoder.finish()]);
+        self.check()
+    }
+}
+
+impl Step {
+    /// States the bytes this step must move per token.
+    pub fn moving(mut self, bytes: u64) -> Step {
+        self.bytes = bytes;
+        self
+    }
+}
+
+impl Graph {
+    /// Bytes one token must move, KV cache aside.
+    pub fn bytes(&self) -> u64 {
+        self.steps.iter().map(|step| step.bytes).sum()
+    }
+
+    /// Dispatches per run.
+    pub fn dispatches(&self) -> usize {
+        self.steps.len()
+    }
+}
+
+impl Extent {
+    /// Workgroups for this state.
+    pub fn resolve(self, state: State) -> u32 {
+        match self {
+            Extent::Fixed(n) => n,
+            Extent::TokensPer(n) => state.n_tokens.div_ceil(n),
+            Extent::LogitsPer(n) => state.n_tokens.saturating_sub(state.first_logit).div_ceil(n),
+        }
+    }
+}

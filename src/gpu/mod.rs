@@ -1,0 +1,16 @@
+//! The only place that names wgpu: adapters, devices, shader composition, pipelines, graphs of steps.
+
+pub mod adapter;
+pub mod buffer;
+pub mod compose;
+pub mod device;
+pub mod error;
+pub mod graph;
+pub mod pipeline;
+
+pub use adapter::{AdapterChoice, adapters};
+pub use buffer::Slice;
+pub use compose::{Access, Const, KernelSpec, Shader, Snippet};
+pub use device::{Gpu, GpuOptions};
+pub use error::GpuError;
+pub use graph::{Extent, Graph, Grid, Step};
