@@ -5,7 +5,7 @@ Muon for the 2-D matrices, AdamW for the tied embedding and the norm gains, a wa
 linear-decay-to-zero schedule counted in steps, bf16 matrix products over fp32 master weights.
 Writes a Hugging Face folder (LlamaForCausalLM, bf16, tied embedding) and the loss curve as CSV.
 """
-import argparse, csv, json, lzma, math, os, time
+import argparse, csv, json, lzma, math, os, sys, time
 from pathlib import Path
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ def init_params(seed):
          "gain": torch.ones(2 * LAYERS + 1, DIM)}                    # norm before attn, before mlp; last
     p["attn"][:, 3] = 0
     p["mlp"][:, 2] = 0
-    return {k: v.requires_grad_() for k, v in p.items()}
+    return p
 
 
 def rope_tables():
@@ -129,17 +129,9 @@ def forward(p, x, y, cos, sin, dtype):
     return F.cross_entropy(logits.view(B * T, VOCAB).float(), y.reshape(-1), reduction="sum")
 
 
-@torch.no_grad()
-def validate(fwd, p, stream, n_bytes, tables, dtype, rows=4):
-    """Bits per byte over non-overlapping windows of CTX tokens."""
-    n, total = len(stream) - 1, 0.0
-    full = n // CTX
-    x, y = stream[:full * CTX].view(full, CTX), stream[1:full * CTX + 1].view(full, CTX)
-    for i in range(0, full, rows):
-        total += fwd(p, x[i:i + rows], y[i:i + rows], *tables, dtype).item()
-    if n % CTX:
-        total += forward(p, stream[None, full * CTX:n], stream[None, full * CTX + 1:], *tables, dtype).item()
-    return total / math.log(2) / n_bytes
+def windows(rows, ctx):
+    """Rows of CTX+1 tokens as (input, target) rows of ctx tokens."""
+    return rows[:, :-1].reshape(-1, ctx), rows[:, 1:].reshape(-1, ctx)
 
 
 # ---------------------------------------------------------------- optimiser
@@ -154,30 +146,29 @@ def orthogonalise(m, dtype):
 
 
 class Optimiser:
+    """Each worker updates its share of the rows of every (shared) tensor, from the summed gradients."""
     def __init__(self, p, args):
+        new = lambda k: torch.zeros_like(p[k], requires_grad=False).share_memory_()
         self.p, self.a = p, args
-        self.muon = {k: torch.zeros_like(p[k]) for k in ("attn", "mlp")}
-        self.adam = {k: (torch.zeros_like(p[k]), torch.zeros_like(p[k])) for k in ("embed", "gain")}
-        self.t = 0
+        self.muon = {k: new(k) for k in ("attn", "mlp")}
+        self.adam = {k: (new(k), new(k)) for k in ("embed", "gain")}
+        self.grads = [{k: new(k) for k in p} for _ in range(args.workers)]
 
     @torch.no_grad()
-    def step(self, scale, dtype):
-        self.t += 1
-        beta = 0.85 + 0.10 * min(self.t / 300, 1)
-        lr = self.a.lr_muon * scale
+    def step(self, t, scale, rank, dtype):
+        beta, lr, n = 0.85 + 0.10 * min(t / 300, 1), self.a.lr_muon * scale, self.a.workers
+        part = lambda x: x.view(-1, *x.shape[-2:] if x.dim() == 4 else x.shape[-1:]).tensor_split(n)[rank]
         for k, buf in self.muon.items():
-            w, grad = self.p[k], self.p[k].grad
+            w, buf, grad = part(self.p[k]), part(buf), sum(part(g[k]) for g in self.grads)
             buf.lerp_(grad, 1 - beta)
-            u = orthogonalise(grad.lerp(buf, beta).flatten(0, 1), dtype).view_as(w)
+            u = orthogonalise(grad.lerp(buf, beta), dtype)
             w.mul_(1 - lr * self.a.wd).add_(u, alpha=-lr * max(1, w.shape[-2] / w.shape[-1]) ** 0.5)
         for k, (m, v) in self.adam.items():
-            w, grad = self.p[k], self.p[k].grad
+            w, m, v, grad = part(self.p[k]), part(m), part(v), sum(part(g[k]) for g in self.grads)
             m.lerp_(grad, 0.1)
             v.lerp_(grad * grad, 0.05)
-            u = (m / (1 - 0.9 ** self.t)) / ((v / (1 - 0.95 ** self.t)).sqrt() + 1e-10)
+            u = (m / (1 - 0.9 ** t)) / ((v / (1 - 0.95 ** t)).sqrt() + 1e-10)
             w.add_(u, alpha=-self.a.lr_adam * scale)
-        for w in self.p.values():
-            w.grad = None
 
 
 # ---------------------------------------------------------------- export
@@ -214,28 +205,86 @@ def export(p, out):
 
 
 # ---------------------------------------------------------------- training
+def work(rank, args, p, opt, data, valid, ctl, sums, barrier, start):
+    """One worker: a single thread over its share of every batch. ctl: step, steps, decay_from."""
+    torch.set_num_threads(1)
+    dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
+    leaf = {k: w.detach().requires_grad_() for k, w in p.items()}
+    tables, fwd = rope_tables(), torch.compile(forward, dynamic=False) if args.compile else forward
+    rows, micro, first = args.batch // args.workers, args.micro, int(ctl[0])
+    v_rows, v_bytes = valid
+    t0, loss_sum, count = time.time(), 0.0, 0
+    for k, w in leaf.items():
+        w.grad = opt.grads[rank][k]
+    while ctl[0] < ctl[1]:
+        step, steps, decay_from = ctl.tolist()
+        ctx = args.short if step < decay_from else CTX
+        batch = data.batch(step * args.batch + rank * rows, rows)
+        for g in opt.grads[rank].values():
+            g.zero_()
+        sums[rank] = 0
+        for i in range(0, rows, micro):
+            loss = fwd(leaf, *windows(batch[i:i + micro], ctx), *tables, dtype) / (args.batch * CTX)
+            loss.backward()
+            sums[rank] += loss.item()
+        barrier.wait()
+        loss_sum, count, step = loss_sum + sums.sum().item(), count + 1, step + 1
+        scale = min(step / args.warmup, (steps - step + 1) / max(steps - decay_from, 1), 1.0)
+        opt.step(step, scale, rank, dtype)
+        trigger = args.work / "decay-now"    # holds a number of steps: decay begins at once, over that many
+        if rank == 0:
+            ctl[0] = step
+            if trigger.exists():
+                ctl[1], ctl[2] = step + int(trigger.read_text()), step
+                trigger.unlink()
+                print(f"DECAY: --steps {ctl[1]} --decay-from {ctl[2]}", flush=True)
+        barrier.wait()
+        last = step == int(ctl[1])
+        if step % args.eval_every == 0 or last:
+            with torch.no_grad():
+                sums[rank] = sum(fwd(leaf, *windows(v_rows[i:i + micro], ctx), *tables, dtype).double()
+                                 for i in range(rank * micro, len(v_rows), args.workers * micro))
+            barrier.wait()
+        if rank == 0 and (step % 25 == 0 or last):
+            bpb = ""
+            if step % args.eval_every == 0 or last:
+                bpb = f"{sums.sum().item() / math.log(2) / v_bytes:.4f}"
+            row = [step, step * args.batch * CTX, round(start + time.time() - t0), ctx, f"{scale:.4f}",
+                   f"{loss_sum / count:.4f}", bpb]
+            with (args.work / "loss.csv").open("a", newline="") as f:
+                csv.writer(f, lineterminator="\n").writerow(row)
+            print(*row, f"{(step - first) * args.batch * CTX / (time.time() - t0):.0f} tok/s", flush=True)
+            loss_sum, count = 0.0, 0
+        if rank == 0 and (step % args.save_every == 0 or last):
+            torch.save({"step": step, "seconds": round(start + time.time() - t0), "muon": opt.muon,
+                        "adam": opt.adam, "p": p}, args.work / "tmp.pt")
+            os.replace(args.work / "tmp.pt", args.work / "checkpoint.pt")
+            export(p, args.out)
+        barrier.wait()
+
+
 def main():
-    ap = argparse.ArgumentParser(description=__doc__)
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--corpus", type=Path, default=ROOT / "../shared/data/corpus")
     ap.add_argument("--out", type=Path, default=Path(__file__).parent / "model")
     ap.add_argument("--work", type=Path, default=Path("demo-model-work"), help="checkpoints and the log")
-    ap.add_argument("--steps", type=int, default=6000)
-    ap.add_argument("--decay-from", type=int, default=3000)
+    ap.add_argument("--steps", type=int, default=3600)
+    ap.add_argument("--decay-from", type=int, default=2000)
     ap.add_argument("--warmup", type=int, default=50)
-    ap.add_argument("--batch", type=int, default=16, help="windows per step")
-    ap.add_argument("--micro", type=int, default=4, help="windows per forward pass")
+    ap.add_argument("--batch", type=int, default=16, help="rows of 512 tokens per step")
+    ap.add_argument("--micro", type=int, default=2, help="rows per forward pass")
+    ap.add_argument("--short", type=int, default=256, help="window length before the decay (then 512)")
     ap.add_argument("--lr-muon", type=float, default=0.02)
     ap.add_argument("--lr-adam", type=float, default=0.004)
     ap.add_argument("--wd", type=float, default=0.1, help="weight decay of the Muon matrices")
     ap.add_argument("--seed", type=int, default=1)
-    ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--dtype", choices=["bf16", "f32"], default="bf16")
-    ap.add_argument("--no-compile", action="store_true")
+    ap.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    ap.add_argument("--dtype", choices=["bf16", "f32"], default="f32")
+    ap.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     ap.add_argument("--eval-every", type=int, default=250)
     ap.add_argument("--save-every", type=int, default=250)
     args = ap.parse_args()
-    torch.set_num_threads(args.threads)
-    dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
+    torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     args.out.mkdir(parents=True, exist_ok=True)
 
@@ -245,53 +294,41 @@ def main():
         train_tokenizer(docs, args.out / "tokenizer.json")
     tok = Tokenizer.from_file(str(args.out / "tokenizer.json"))
     data = Windows(encode_docs(tok, docs), args.seed)
-    n_bytes = len(lzma.open(args.corpus / "valid.txt.xz").read())
-    valid = eval_stream(tok, read_docs(args.corpus / "valid.txt.xz"))
-    print(f"{len(docs)} documents, {data.total} tokens; validation {n_bytes} bytes, {len(valid) - 1} tokens", flush=True)
+    v_bytes = len(lzma.open(args.corpus / "valid.txt.xz").read())
+    stream = eval_stream(tok, read_docs(args.corpus / "valid.txt.xz"))
+    # For the curve: whole rows only; the text of the short last row is taken to cost the average.
+    n = (len(stream) - 1) // (CTX * args.micro) * args.micro
+    v_rows = stream.unfold(0, CTX + 1, CTX)[:n]
+    v_bytes *= n * CTX / (len(stream) - 1)
 
-    p, tables = init_params(args.seed), rope_tables()
-    opt, step = Optimiser(p, args), 0
-    fwd = forward if args.no_compile else torch.compile(forward)
-    ckpt, log = args.work / "checkpoint.pt", args.work / "loss.csv"
-    if ckpt.exists():
-        c = torch.load(ckpt)
-        step, opt.t, opt.muon, opt.adam = c["step"], c["t"], c["muon"], c["adam"]
-        args.steps, args.decay_from = max(args.steps, step), args.decay_from
-        for k in p:
-            p[k].data.copy_(c["p"][k])
+    p = {k: w.share_memory_() for k, w in init_params(args.seed).items()}
+    print(f"{len(docs)} documents, {data.total} tokens, validation {len(stream) - 1} tokens, "
+          f"{sum(w.numel() for w in p.values())} parameters", flush=True)
+    opt, ctl, seconds = Optimiser(p, args), torch.tensor([0, args.steps, args.decay_from]).share_memory_(), 0
+    if (args.work / "checkpoint.pt").exists():
+        c = torch.load(args.work / "checkpoint.pt")
+        ctl[0], seconds = c["step"], c["seconds"]
+        for new, old in ((p, c["p"]), (opt.muon, c["muon"])):
+            for k in new:
+                new[k].copy_(old[k])
+        for k in opt.adam:
+            opt.adam[k][0].copy_(c["adam"][k][0]), opt.adam[k][1].copy_(c["adam"][k][1])
     else:
-        log.write_text("step,tokens,seconds,lr_scale,train_loss,valid_bpb\n")
-    start, seen, loss_sum, n_params = time.time(), 0, 0.0, sum(w.numel() for w in p.values())
-    print(f"{n_params} parameters, start at step {step}", flush=True)
-
-    while step < args.steps:
-        trigger = args.work / "decay-now"    # holds a number of steps: decay begins at once, over that many
-        if trigger.exists():
-            args.decay_from, args.steps = step, step + int(trigger.read_text())
-            trigger.unlink()
-            print(f"DECAY: --decay-from {args.decay_from} --steps {args.steps}", flush=True)
-        scale = min((step + 1) / args.warmup, (args.steps - step) / max(args.steps - args.decay_from, 1), 1.0)
-        batch = data.batch(step * args.batch, args.batch)
-        for i in range(0, args.batch, args.micro):
-            b = batch[i:i + args.micro]
-            loss = fwd(p, b[:, :-1], b[:, 1:], *tables, dtype) / (args.batch * CTX)
-            loss.backward()
-            loss_sum += loss.item()
-        opt.step(scale, dtype)
-        step, seen = step + 1, seen + 1
-        if step % 25 == 0 or step == args.steps:
-            bpb = ""
-            if step % args.eval_every == 0 or step == args.steps:
-                bpb = f"{validate(fwd, p, valid, n_bytes, tables, dtype):.4f}"
-            rate = seen * args.batch * CTX / (time.time() - start)
-            row = [step, step * args.batch * CTX, round(time.time() - start), f"{scale:.4f}", f"{loss_sum / min(seen, 25):.4f}", bpb]
-            csv.writer(log.open("a")).writerow(row)
-            print(*row, f"{rate:.0f} tok/s", flush=True)
-            loss_sum = 0.0
-        if step % args.save_every == 0 or step == args.steps:
-            torch.save({"step": step, "t": opt.t, "muon": opt.muon, "adam": opt.adam, "p": {k: w.detach() for k, w in p.items()}}, ckpt)
-            export(p, args.out)
+        (args.work / "loss.csv").write_text("step,tokens,seconds,window,lr_scale,train_loss,valid_bpb\n")
+    mp = torch.multiprocessing.get_context("fork")
+    sums, barrier = torch.zeros(args.workers, dtype=torch.float64).share_memory_(), mp.Barrier(args.workers)
+    shared = (args, p, opt, data, (v_rows, v_bytes), ctl, sums, barrier, seconds)
+    others = [mp.Process(target=work, args=(r, *shared), daemon=True) for r in range(1, args.workers)]
+    for o in others:
+        o.start()
+    work(0, *shared)
+    for o in others:
+        o.join()
 
 
 if __name__ == "__main__":
+    for k, v in (("MALLOC_MMAP_THRESHOLD_", "4000000000"), ("MALLOC_TRIM_THRESHOLD_", "8000000000")):
+        if k not in os.environ:              # keep glibc from returning big buffers after every operation
+            os.environ[k] = v
+            os.execv(sys.executable, [sys.executable, *sys.argv])
     main()

@@ -1,0 +1,118 @@
+// Attention of a chunk of tokens over the KV cache, causal, the same result as attend_decode token by token.
+// A workgroup serves one KV head (x) and the ROWS query rows number y * ROWS … of it, where query row r is
+// head r % group of token r / group: tiles of COLS positions of K, then V, are staged in workgroup memory
+// and used by all ROWS rows. Online softmax.
+struct Params {
+  group: u32, q_stride: u32, out_stride: u32, context: u32, window: u32, scale: f32,  // as in attend_decode
+}
+@group(0) @binding(0) var<storage, read> q: array<f32>;          // [n_tokens, q_stride]
+@group(0) @binding(1) var<storage, read> k_cache: array<kv4>;    // [kv_heads, context, D4]
+@group(0) @binding(2) var<storage, read> v_cache: array<kv4>;    // [kv_heads, context, D4]
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;  // [n_tokens, out_stride]
+@group(0) @binding(4) var<uniform> state: State;
+
+const D4: u32 = (HEAD_DIM + 3u) / 4u;
+const SHARE: u32 = (ROWS * D4 + WG - 1u) / WG;  // vec4 of output per invocation
+const LOWEST: f32 = -3.0e38;
+var<workgroup> q_tile: array<vec4<f32>, ROWS * D4>;   // [row, d4]
+var<workgroup> kv_tile: array<vec4<f32>, COLS * D4>;  // [position, d4], K then V
+var<workgroup> s_tile: array<f32, ROWS * COLS>;       // [row, position] scores, then weights
+var<workgroup> top: array<f32, ROWS>;
+var<workgroup> total: array<f32, ROWS>;
+var<workgroup> shrink: array<f32, ROWS>;
+
+fn load_q(kv_head: u32, row0: u32, lane: u32) {
+  for (var i = lane; i < ROWS * D4; i += WG) {
+    let r = row0 + i / D4;
+    let e = (i % D4) * 4u;
+    let token = r / params.group;
+    let head = kv_head * params.group + r % params.group;
+    var v = vec4<f32>();
+    for (var j = 0u; j < 4u; j++) {
+      if (token < state.n_tokens && e + j < HEAD_DIM) { v[j] = q[token * params.q_stride + head * HEAD_DIM + e + j]; }
+    }
+    q_tile[i] = v;
+  }
+}
+
+// First position that the token at `pos` sees.
+fn first_seen(pos: u32) -> u32 {
+  return select(0u, pos + 1u - params.window, params.window > 0u && pos >= params.window);
+}
+
+// One row's pass over its COLS scores: masks, updates the running maximum and sum, leaves weights.
+fn soften(r: u32, row: u32, tile: u32) {
+  let pos = state.pos + row / params.group;
+  var new_top = top[r];
+  for (var c = 0u; c < COLS; c++) {
+    if (tile + c <= pos && tile + c >= first_seen(pos)) { new_top = max(new_top, s_tile[r * COLS + c]); }
+  }
+  let factor = exp(top[r] - new_top);
+  var sum = total[r] * factor;
+  for (var c = 0u; c < COLS; c++) {
+    var w = 0.0;
+    if (tile + c <= pos && tile + c >= first_seen(pos)) { w = exp(s_tile[r * COLS + c] - new_top); }
+    s_tile[r * COLS + c] = w;
+    sum += w;
+  }
+  top[r] = new_top;
+  total[r] = sum;
+  shrink[r] = factor;
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let row0 = id.y * ROWS;
+  let n_rows = state.n_tokens * params.group;
+  let last_row = min(row0 + ROWS, n_rows) - 1u;  // the grid has no empty workgroup
+  let last_pos = state.pos + last_row / params.group;
+  let start = first_seen(state.pos + row0 / params.group);
+  let base = id.x * params.context * D4;
+  load_q(id.x, row0, lane);
+  for (var r = lane; r < ROWS; r += WG) { top[r] = LOWEST; total[r] = 0.0; }
+  var acc: array<vec4<f32>, SHARE>;
+  for (var i = 0u; i < SHARE; i++) { acc[i] = vec4<f32>(); }
+
+  for (var tile = start; tile <= last_pos; tile += COLS) {
+    workgroupBarrier();
+    for (var i = lane; i < COLS * D4; i += WG) {
+      kv_tile[i] = kv_unpack(k_cache[base + min(tile + i / D4, last_pos) * D4 + i % D4]);
+    }
+    workgroupBarrier();
+    for (var i = lane; i < ROWS * COLS; i += WG) {
+      let r = (i / COLS) * D4;
+      let c = (i % COLS) * D4;
+      var s = 0.0;
+      for (var j = 0u; j < D4; j++) { s += dot(q_tile[r + j], kv_tile[c + j]); }
+      s_tile[i] = s * params.scale;
+    }
+    workgroupBarrier();
+    for (var r = lane; r < ROWS; r += WG) { soften(r, row0 + r, tile); }
+    for (var i = lane; i < COLS * D4; i += WG) {
+      kv_tile[i] = kv_unpack(v_cache[base + min(tile + i / D4, last_pos) * D4 + i % D4]);
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < SHARE; i++) {
+      let at = lane + i * WG;
+      if (at < ROWS * D4) {
+        let r = at / D4;
+        var o = acc[i] * shrink[r];
+        for (var c = 0u; c < COLS; c++) { o += s_tile[r * COLS + c] * kv_tile[c * D4 + at % D4]; }
+        acc[i] = o;
+      }
+    }
+  }
+  workgroupBarrier();
+  for (var i = 0u; i < SHARE; i++) {
+    let at = lane + i * WG;
+    let r = at / D4;
+    let row = row0 + r;
+    if (at < ROWS * D4 && row < n_rows) {
+      let e = (at % D4) * 4u;
+      let o = acc[i] / total[r];
+      let to = (row / params.group) * params.out_stride
+             + (id.x * params.group + row % params.group) * HEAD_DIM + e;
+      for (var j = 0u; j < min(4u, HEAD_DIM - e); j++) { out[to + j] = o[j]; }
+    }
+  }
+}

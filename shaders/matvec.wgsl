@@ -1,0 +1,67 @@
+// y[col, y_first + row] (+)= bias[row] + sum_k weights[row, k] * x[col, k], for COLS columns at a time.
+// A team (one invocation, one subgroup or one workgroup; see team_*.wgsl) owns ROWS rows of the matrix
+// part and strides over their blocks of 32 weights; x is loaded once for the ROWS rows.
+// Columns are tokens of the run; workgroup z picks COLS of them.
+struct Params {
+  rows: u32,         // rows of this part
+  blocks: u32,       // blocks of 32 per row
+  scale_words: u32,  // words of `scales` per row
+  x_stride: u32,     // vec4 per row of x
+  y_stride: u32,     // floats per row of y
+  y_first: u32,      // this part's first column in y
+  accumulate: u32,   // 1: y += , 0: y =
+  has_bias: u32,
+  of_logits: u32,    // 1: columns are the tokens whose logits are wanted
+}
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // [rows, …] see load_*.wgsl
+@group(0) @binding(1) var<storage, read> scales: array<u32>;        // [rows, scale_words]
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;       // [n_cols, x_stride]
+@group(0) @binding(3) var<storage, read> bias: array<f32>;          // [rows]
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;       // [n_cols, y_stride]
+@group(0) @binding(5) var<uniform> state: State;
+
+fn load_x(col: u32, block: u32) -> Block32 {
+  let i = col * params.x_stride + block * 8u;
+  return Block32(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
+}
+
+fn store(row: u32, col: u32, v: f32) {
+  let i = col * params.y_stride + params.y_first + row;
+  var out = v;
+  if (params.has_bias == 1u) { out += bias[row]; }
+  if (params.accumulate == 1u) { out += y[i]; }
+  y[i] = out;
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, in: TeamInput) {
+  let team = team_of(in, id.y * groups.x + id.x);
+  let row0 = team.id * ROWS;
+  let n_cols = state.n_tokens - select(0u, state.first_logit, params.of_logits == 1u);
+  let col0 = id.z * COLS;
+  var acc: array<f32, ROWS * COLS>;
+  for (var i = 0u; i < ROWS * COLS; i++) { acc[i] = 0.0; }
+  // A team past the last row does nothing but take part in the reductions.
+  let end = select(0u, params.blocks, row0 < params.rows);
+  for (var b = team.lane; b < end; b += team.lanes) {
+    if (COLS == 1u) {
+      let xs = load_x(col0, b);
+      for (var r = 0u; r < ROWS; r++) {
+        acc[r] += block_dot(load_weights(min(row0 + r, params.rows - 1u), b), xs);
+      }
+    } else {
+      for (var r = 0u; r < ROWS; r++) {
+        let w = load_weights(min(row0 + r, params.rows - 1u), b);
+        for (var c = 0u; c < COLS; c++) {
+          acc[r * COLS + c] += block_dot(w, load_x(min(col0 + c, n_cols - 1u), b));
+        }
+      }
+    }
+  }
+  for (var r = 0u; r < ROWS; r++) {
+    for (var c = 0u; c < COLS; c++) {
+      let sum = team_sum(acc[r * COLS + c], team.lane);
+      if (team.lane == 0u && row0 + r < params.rows && col0 + c < n_cols) { store(row0 + r, col0 + c, sum); }
+    }
+  }
+}

@@ -1,0 +1,71 @@
+// Splits a QKV row into heads; norms (Qwen3) and rotates q and k; writes q to `q`, k and v to the cache.
+// One workgroup per head slot (x: query heads, then key heads, then value heads) and token (y).
+// Rotation by the table of (cos, sin): Su et al. 2021, eq. 34, with pairs (i, i + ROTARY/2) or, when
+// INTERLEAVED, (2i, 2i + 1); elements from ROTARY on pass unchanged.
+struct Params {
+  heads: u32, kv_heads: u32,
+  x_stride: u32,  // floats per row of qkv
+  q_stride: u32,  // floats per row of q
+  context: u32,   // positions in the cache
+  eps: f32,
+}
+@group(0) @binding(0) var<storage, read> qkv: array<f32>;            // [n_tokens, x_stride]
+@group(0) @binding(1) var<storage, read> norms: array<f32>;          // [2, HEAD_DIM] weights of q and k norm
+@group(0) @binding(2) var<storage, read> rope: array<vec2<f32>>;     // [context, ROTARY / 2] cos, sin
+@group(0) @binding(3) var<storage, read_write> q: array<f32>;        // [n_tokens, q_stride]
+@group(0) @binding(4) var<storage, read_write> k_cache: array<kv4>;  // [kv_heads, context, D4]
+@group(0) @binding(5) var<storage, read_write> v_cache: array<kv4>;  // [kv_heads, context, D4]
+@group(0) @binding(6) var<uniform> state: State;
+
+const D4: u32 = (HEAD_DIM + 3u) / 4u;
+var<workgroup> head: array<f32, D4 * 4u>;
+
+fn rotated(e: u32, pos: u32) -> f32 {
+  if (e >= ROTARY) { return head[e]; }
+  let half = ROTARY / 2u;
+  let i = select(e % half, e / 2u, INTERLEAVED);
+  let second = select(e >= half, (e & 1u) == 1u, INTERLEAVED);
+  let reach = select(half, 1u, INTERLEAVED);
+  let angle = rope[pos * half + i];
+  if (second) { return head[e] * angle.x + head[e - reach] * angle.y; }
+  return head[e] * angle.x - head[e + reach] * angle.y;
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
+  let slot = id.x;
+  let pos = state.pos + id.y;
+  let is_q = slot < params.heads;
+  let is_v = slot >= params.heads + params.kv_heads;
+  let from = id.y * params.x_stride + slot * HEAD_DIM;
+  var squares = 0.0;
+  for (var e = in.lane; e < D4 * 4u; e += WG) {
+    var v = 0.0;
+    if (e < HEAD_DIM) { v = qkv[from + e]; }
+    head[e] = v;
+    squares += v * v;
+  }
+  workgroupBarrier();
+  if (QK_NORM && !is_v) {
+    let s = wg_sum4(vec4<f32>(squares, 0.0, 0.0, 0.0), in);
+    let scale = inverseSqrt(s.x / f32(HEAD_DIM) + params.eps);
+    for (var e = in.lane; e < HEAD_DIM; e += WG) {
+      head[e] *= scale * norms[select(HEAD_DIM, 0u, is_q) + e];
+    }
+    workgroupBarrier();
+  }
+  for (var g = in.lane; g < D4; g += WG) {
+    let e = g * 4u;
+    var out = vec4<f32>(head[e], head[e + 1u], head[e + 2u], head[e + 3u]);
+    if (!is_v) { out = vec4<f32>(rotated(e, pos), rotated(e + 1u, pos), rotated(e + 2u, pos), rotated(e + 3u, pos)); }
+    if (is_q) {
+      for (var j = 0u; j < min(4u, HEAD_DIM - e); j++) {
+        q[id.y * params.q_stride + slot * HEAD_DIM + e + j] = out[j];
+      }
+    } else if (is_v) {
+      v_cache[((slot - params.heads - params.kv_heads) * params.context + pos) * D4 + g] = kv_pack(out);
+    } else {
+      k_cache[((slot - params.heads) * params.context + pos) * D4 + g] = kv_pack(out);
+    }
+  }
+}

@@ -1,0 +1,12 @@
+// F16 rows, padded to whole blocks with zeros: 4 vec4 per block, two halves per word.
+fn halves4(lo: u32, hi: u32) -> vec4<f32> {
+  return vec4<f32>(unpack2x16float(lo), unpack2x16float(hi));
+}
+
+fn load_weights(row: u32, block: u32) -> Block32 {
+  let i = (row * params.blocks + block) * 4u;
+  let p = quants[i]; let q = quants[i + 1u]; let r = quants[i + 2u]; let s = quants[i + 3u];
+  return Block32(
+    halves4(p.x, p.y), halves4(p.z, p.w), halves4(q.x, q.y), halves4(q.z, q.w),
+    halves4(r.x, r.y), halves4(r.z, r.w), halves4(s.x, s.y), halves4(s.z, s.w));
+}

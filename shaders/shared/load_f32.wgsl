@@ -1,0 +1,9 @@
+// F32 rows, padded to whole blocks with zeros: 8 vec4 per block.
+fn load_weights(row: u32, block: u32) -> Block32 {
+  let i = (row * params.blocks + block) * 8u;
+  return Block32(
+    bitcast<vec4<f32>>(quants[i]), bitcast<vec4<f32>>(quants[i + 1u]),
+    bitcast<vec4<f32>>(quants[i + 2u]), bitcast<vec4<f32>>(quants[i + 3u]),
+    bitcast<vec4<f32>>(quants[i + 4u]), bitcast<vec4<f32>>(quants[i + 5u]),
+    bitcast<vec4<f32>>(quants[i + 6u]), bitcast<vec4<f32>>(quants[i + 7u]));
+}

@@ -1,0 +1,27 @@
+// Q6_K: weight = (q - 32) * d * scale, one signed byte scale per 16 weights, one f16 d per superblock.
+// A superblock is 12 vec4: 8 of low nibbles, then 4 with two words of high bit pairs per block.
+// Scales, per row: 4 words of byte scales per superblock, then the d, two per word.
+// Bit pairs 0..3 of `bits`, each times 16.
+fn sixth4(bits: u32) -> vec4<f32> {
+  return vec4<f32>(((vec4<u32>(bits) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u)) << vec4<u32>(4u));
+}
+
+fn load_weights(row: u32, block: u32) -> Block32 {
+  let superblock = block >> 3u;
+  let j = block & 7u;
+  let first = row * params.scale_words;
+  let supers = params.blocks >> 3u;
+  let i = (row * supers + superblock) * 12u;
+  let pair = quants[i + 8u + (j >> 1u)];
+  let high = select(pair.xy, pair.zw, (j & 1u) == 1u);
+  let d = half_at(scales[first + supers * 4u + (superblock >> 1u)], superblock);
+  let word = scales[first + superblock * 4u + (j >> 1u)];
+  let both = vec4<f32>(unpack4xI8(word));
+  let s = d * select(both.xy, both.zw, (j & 1u) == 1u);
+  let w = nibbles(quants[i + j]);
+  return Block32(
+    (w.a + sixth4(high.x) - 32.0) * s.x, (w.b + sixth4(high.x >> 8u) - 32.0) * s.x,
+    (w.c + sixth4(high.x >> 16u) - 32.0) * s.x, (w.d + sixth4(high.x >> 24u) - 32.0) * s.x,
+    (w.e + sixth4(high.y) - 32.0) * s.y, (w.f + sixth4(high.y >> 8u) - 32.0) * s.y,
+    (w.g + sixth4(high.y >> 16u) - 32.0) * s.y, (w.h + sixth4(high.y >> 24u) - 32.0) * s.y);
+}

@@ -1,0 +1,51 @@
+// A block of 32 consecutive weights of one row, or 32 activations. Contract of every load_*.wgsl:
+//   fn load_weights(row: u32, block: u32) -> Block32
+// reading the bindings `quants` (array<vec4<u32>>) and `scales` (array<u32>) and
+// params.blocks (blocks per row), params.scale_words (u32 words of `scales` per row).
+struct Block32 {
+  a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>,
+  e: vec4<f32>, f: vec4<f32>, g: vec4<f32>, h: vec4<f32>,
+}
+
+fn block_dot(w: Block32, x: Block32) -> f32 {
+  let s = w.a * x.a + w.b * x.b + w.c * x.c + w.d * x.d
+        + w.e * x.e + w.f * x.f + w.g * x.g + w.h * x.h;
+  return (s.x + s.y) + (s.z + s.w);
+}
+
+// w * scale + offset
+fn block_affine(w: Block32, scale: f32, offset: f32) -> Block32 {
+  return Block32(
+    w.a * scale + offset, w.b * scale + offset, w.c * scale + offset, w.d * scale + offset,
+    w.e * scale + offset, w.f * scale + offset, w.g * scale + offset, w.h * scale + offset);
+}
+
+// Four bytes as floats.
+fn bytes4(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xU8(word)); }
+
+// 32 nibbles: byte i of word j holds weight 8j+i in its low and weight 8j+4+i in its high nibble.
+fn nibbles(q: vec4<u32>) -> Block32 {
+  let lo = q & vec4<u32>(0x0F0F0F0Fu);
+  let hi = (q >> vec4<u32>(4u)) & vec4<u32>(0x0F0F0F0Fu);
+  return Block32(
+    bytes4(lo.x), bytes4(hi.x), bytes4(lo.y), bytes4(hi.y),
+    bytes4(lo.z), bytes4(hi.z), bytes4(lo.w), bytes4(hi.w));
+}
+
+// Bits 0..3 of `bits`, each as 0 or 16.
+fn fifth4(bits: u32) -> vec4<f32> {
+  return vec4<f32>(((vec4<u32>(bits) << vec4<u32>(4u, 3u, 2u, 1u)) & vec4<u32>(16u)));
+}
+
+// Adds the fifth bits: bit i of `bits` belongs to weight i.
+fn add_fifth_bits(w: Block32, bits: u32) -> Block32 {
+  return Block32(
+    w.a + fifth4(bits), w.b + fifth4(bits >> 4u), w.c + fifth4(bits >> 8u), w.d + fifth4(bits >> 12u),
+    w.e + fifth4(bits >> 16u), w.f + fifth4(bits >> 20u), w.g + fifth4(bits >> 24u), w.h + fifth4(bits >> 28u));
+}
+
+// f16 number `i` of a plane that packs two per word, counted from word `first`.
+fn half_at(pair: u32, i: u32) -> f32 {
+  let both = unpack2x16float(pair);
+  return select(both.x, both.y, (i & 1u) == 1u);
+}
