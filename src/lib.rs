@@ -4,3 +4,4 @@ pub mod base;
 pub mod formats;
 pub mod gpu;
 pub mod model;
+pub mod quant;
