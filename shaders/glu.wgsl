@@ -11,6 +11,6 @@ struct Params {
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = id.x * WG + lane;
   if (i >= params.inter) { return; }
-  let from = id.y * params.x_stride + i;
-  y[id.y * params.y_stride + i] = act(x[from]) * x[from + params.inter];
+  let begin = id.y * params.x_stride + i;
+  y[id.y * params.y_stride + i] = act(x[begin]) * x[begin + params.inter];
 }

@@ -13,15 +13,15 @@ struct Params {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
-  let from = (id.x + select(0u, state.first_logit, params.of_logits == 1u)) * params.stride;
+  let begin = (id.x + select(0u, state.first_logit, params.of_logits == 1u)) * params.stride;
   var squares = vec4<f32>();
   for (var i = in.lane; i < params.stride; i += WG) {
-    let v = x[from + i];
+    let v = x[begin + i];
     squares += v * v;
   }
   let s = wg_sum4(squares, in);
   let scale = inverseSqrt(((s.x + s.y) + (s.z + s.w)) / f32(params.cols) + params.eps);
   for (var i = in.lane; i < params.stride; i += WG) {
-    y[id.x * params.stride + i] = x[from + i] * scale * weight[i];
+    y[id.x * params.stride + i] = x[begin + i] * scale * weight[i];
   }
 }

@@ -37,11 +37,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
   let pos = state.pos + id.y;
   let is_q = slot < params.heads;
   let is_v = slot >= params.heads + params.kv_heads;
-  let from = id.y * params.x_stride + slot * HEAD_DIM;
+  let begin = id.y * params.x_stride + slot * HEAD_DIM;
   var squares = 0.0;
   for (var e = in.lane; e < D4 * 4u; e += WG) {
     var v = 0.0;
-    if (e < HEAD_DIM) { v = qkv[from + e]; }
+    if (e < HEAD_DIM) { v = qkv[begin + e]; }
     head[e] = v;
     squares += v * v;
   }

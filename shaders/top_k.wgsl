@@ -50,15 +50,15 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   // `wanted` elements equal to `prefix` belong to the result. Invocations own consecutive ranges, so that
   // the lowest indices come first whatever the order of execution.
   let share = (params.cols + WG - 1u) / WG;
-  let from = min(lane * share, params.cols);
-  let to = min(from + share, params.cols);
+  let begin = min(lane * share, params.cols);
+  let to = min(begin + share, params.cols);
   var mine = 0u;
-  for (var i = from; i < to; i++) { if (key(x[i]) == prefix) { mine++; } }
+  for (var i = begin; i < to; i++) { if (key(x[i]) == prefix) { mine++; } }
   equals[lane] = mine;
   workgroupBarrier();
   var before = 0u;
   for (var i = 0u; i < lane; i++) { before += equals[i]; }
-  for (var i = from; i < to; i++) {
+  for (var i = begin; i < to; i++) {
     let v = x[i];
     let k = key(v);
     var keep = k > prefix;

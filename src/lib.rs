@@ -3,5 +3,6 @@
 pub mod base;
 pub mod formats;
 pub mod gpu;
+pub mod kernels;
 pub mod model;
 pub mod quant;

@@ -33,6 +33,13 @@ pub enum Extent {
     TokensPer(u32),
     /// One workgroup for this many tokens whose logits are wanted, rounded up.
     LogitsPer(u32),
+    /// One workgroup for `per_group` rows, rounded up, when every token has `rows_per_token` of them.
+    TokenRowsPer {
+        /// Rows that a token has.
+        rows_per_token: u32,
+        /// Rows that a workgroup does.
+        per_group: u32,
+    },
 }
 
 /// Workgroups along x, y, z.
@@ -174,6 +181,9 @@ impl Extent {
             Extent::Fixed(n) => n,
             Extent::TokensPer(n) => state.n_tokens.div_ceil(n),
             Extent::LogitsPer(n) => state.n_tokens.saturating_sub(state.first_logit).div_ceil(n),
+            Extent::TokenRowsPer { rows_per_token, per_group } => {
+                (state.n_tokens * rows_per_token).div_ceil(per_group)
+            }
         }
     }
 }

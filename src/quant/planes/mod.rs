@@ -10,8 +10,8 @@
 //!
 //! | type | quants row | scales row |
 //! |---|---|---|
-//! | F32 | f32, zero-padded to 8 weights | – |
-//! | F16, BF16 | 16-bit values, zero-padded to 8 weights | – |
+//! | F32 | f32, zero-padded to 32 weights | – |
+//! | F16, BF16 | 16-bit values, zero-padded to 32 weights | – |
 //! | Q8_0 | 32 i8 per block | d: B f16 packed |
 //! | Q4_0 | 16 bytes per block, Q4 order | d: B f16 packed |
 //! | Q4_1 | as Q4_0 | B words d \| m << 16 |
@@ -44,10 +44,10 @@ pub struct PlaneLayout {
     pub scale_row_bytes: usize,
 }
 
-/// Weights to which float rows are padded: 16 bytes of f16, two vec4 of f32.
-const FLOAT_PADDING: usize = 8;
+/// Weights to which float rows are padded: shaders read every type in blocks of 32.
+const FLOAT_PADDING: usize = 32;
 
-/// Most bytes that a weight takes in any plane or file (F32); padding stays below 64 bytes a row.
+/// Most bytes that a weight takes in any plane or file (F32); padding stays below 128 bytes a row.
 const MAX_WEIGHT_BYTES: usize = 4;
 
 impl PlaneLayout {
@@ -57,7 +57,7 @@ impl PlaneLayout {
         if !super::is_native(dtype) {
             return Err(QuantError::NoPlanes(dtype));
         }
-        let max_bytes = cols.checked_mul(MAX_WEIGHT_BYTES).and_then(|bytes| bytes.checked_add(64));
+        let max_bytes = cols.checked_mul(MAX_WEIGHT_BYTES).and_then(|bytes| bytes.checked_add(128));
         if cols == 0 || max_bytes.is_none() {
             return Err(QuantError::BadRow { dtype, cols });
         }

@@ -1,0 +1,242 @@
+//! What matvec and matmul have in common: y[col, y_first + row] (+)= bias[row] + Σ_k w[row, k] · x[col, k].
+//! The same parameters, bindings, reference and checks; they differ in how many columns they are good at.
+
+use bytemuck::{Pod, Zeroable};
+use half::f16;
+
+use crate::base::DType;
+use crate::gpu::graph::State;
+use crate::gpu::{Access, Gpu, GpuError, Slice, Step};
+use crate::kernels::check::{self, Check, Want};
+use crate::kernels::weights::{self, BLOCK, Part};
+use crate::quant::{self, PlaneLayout};
+
+/// Parameters of both kernels; see `matvec.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[allow(missing_docs, reason = "documented where they are used, in matvec.wgsl")]
+pub struct Params {
+    pub rows: u32,
+    pub blocks: u32,
+    pub scale_words: u32,
+    pub x_stride: u32,
+    pub y_stride: u32,
+    pub y_first: u32,
+    pub accumulate: u32,
+    pub has_bias: u32,
+    pub of_logits: u32,
+}
+
+/// Field names of [`Params`].
+pub const PARAMS: &[&str] = &[
+    "rows",
+    "blocks",
+    "scale_words",
+    "x_stride",
+    "y_stride",
+    "y_first",
+    "accumulate",
+    "has_bias",
+    "of_logits",
+];
+
+/// Bindings of both kernels.
+pub const BINDINGS: &[(&str, Access)] = &[
+    ("quants", Access::Read),
+    ("scales", Access::Read),
+    ("x", Access::Read),
+    ("bias", Access::Read),
+    ("y", Access::Write),
+    ("state", Access::Uniform),
+];
+
+/// One matrix part applied to the rows of `x`.
+#[derive(Clone, Copy)]
+pub struct Linear<'a> {
+    /// The weights.
+    pub part: &'a Part,
+    /// [n_cols, cols rounded up to a multiple of 32] f32, tail zero.
+    pub x: &'a Slice,
+    /// [n_cols, y_stride] f32.
+    pub y: &'a Slice,
+    /// Floats per row of y.
+    pub y_stride: usize,
+    /// Column of y where this part's first row goes.
+    pub y_first: usize,
+    /// [rows] f32.
+    pub bias: Option<&'a Slice>,
+    /// Add to y instead of replacing it.
+    pub accumulate: bool,
+    /// Columns are the tokens whose logits are wanted, not all tokens.
+    pub of_logits: bool,
+    /// [`State`].
+    pub state: &'a Slice,
+}
+
+impl Linear<'_> {
+    /// Parameters for the kernels.
+    pub fn params(&self) -> Params {
+        Params {
+            rows: self.part.rows as u32,
+            blocks: self.part.blocks(),
+            scale_words: self.part.scale_words(),
+            x_stride: self.part.blocks() * (BLOCK / 4) as u32,
+            y_stride: self.y_stride as u32,
+            y_first: self.y_first as u32,
+            accumulate: u32::from(self.accumulate),
+            has_bias: u32::from(self.bias.is_some()),
+            of_logits: u32::from(self.of_logits),
+        }
+    }
+
+    /// The slices in the order of [`BINDINGS`]. `empty` stands where there is no bias.
+    pub fn bindings<'b>(&'b self, empty: &'b Slice) -> [&'b Slice; 6] {
+        let part = self.part;
+        [&part.quants, &part.scales, self.x, self.bias.unwrap_or(empty), self.y, self.state]
+    }
+}
+
+/// The shape of one check.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Rows of the part.
+    pub rows: usize,
+    /// Weights per row.
+    pub cols: usize,
+    /// Columns of x.
+    pub n: usize,
+    /// Add to y, with a bias, at an offset in y.
+    pub epilogue: bool,
+}
+
+/// Reference of one case: decodes the file bytes and sums in f64.
+fn reference(dtype: DType, case: Case, file: &[u8], x: &[f32], bias: &[f32], y: &[f32]) -> Vec<Want> {
+    let mut w = vec![0.0; case.rows * case.cols];
+    quant::decode(dtype, file, &mut w).expect("checks make whole blocks");
+    let (stride, first) = placement(case);
+    let mut want = vec![Want::Untouched; case.n * stride];
+    for col in 0..case.n {
+        for row in 0..case.rows {
+            let (weights, xs) = (&w[row * case.cols..][..case.cols], &x[col * case.cols..][..case.cols]);
+            let (mut value, mut magnitude) = (0.0, 0.0);
+            for (weights, xs) in weights.chunks(BLOCK).zip(xs.chunks(BLOCK)) {
+                // q·scale + offset may cancel: its rounding error follows the block's largest weight.
+                let largest = weights.iter().fold(0.0f32, |a, w| a.max(w.abs()));
+                for (w, x) in weights.iter().zip(xs) {
+                    value += f64::from(*w) * f64::from(*x);
+                    magnitude += 2.0 * f64::from(largest) * f64::from(x.abs());
+                }
+            }
+            if case.epilogue {
+                value += f64::from(bias[row]) + f64::from(y[col * stride + first + row]);
+                magnitude += f64::from(bias[row].abs()) + f64::from(y[col * stride + first + row].abs());
+            }
+            let tolerance = check::sum_tolerance(case.cols, magnitude);
+            want[col * stride + first + row] = Want::Near { value, tolerance };
+        }
+    }
+    want
+}
+
+/// (y_stride, y_first) of a case.
+fn placement(case: Case) -> (usize, usize) {
+    if case.epilogue { (case.rows + 9, 5) } else { (case.rows, 0) }
+}
+
+/// A check of `step` on random weights of `dtype`. `widen` multiplies the tolerance's unit when a variant
+/// rounds weights to a narrower type (relative error per weight).
+pub fn check(
+    kernel: &'static str,
+    class: String,
+    case_label: String,
+    dtype: DType,
+    case: Case,
+    weight_rounding: f64,
+    step: impl Fn(&Gpu, Linear<'_>) -> Result<Step, GpuError> + Send + Sync + 'static,
+) -> Check {
+    Check::new(kernel, class, case_label, move |gpu| {
+        let file = random_rows(dtype, case.rows, case.cols, 7);
+        let layout = PlaneLayout::new(dtype, case.cols).expect("checks use native types and whole blocks");
+        let (quants, scales) = weights::repack(&layout, &file).expect("whole rows");
+        let part = Part::allocate(gpu, "check weights", dtype, 0, case.rows, layout)?;
+        gpu.write(&part.quants, 0, &quants);
+        if !scales.is_empty() {
+            gpu.write(&part.scales, 0, &scales);
+        }
+        let mut x = check::uniform(11, case.n * case.cols);
+        x[case.cols / 2] = 300.0; // one outlier, as real activations have
+        let x_slice = check::floats(gpu, &check::padded(&x, case.cols, case.cols.next_multiple_of(BLOCK)))?;
+        let bias = check::uniform(13, case.rows);
+        let bias_slice = check::floats(gpu, &bias)?;
+        let (y_stride, y_first) = placement(case);
+        let y_slice = check::marked(gpu, case.n * y_stride)?;
+        let y = check::uniform(17, case.n * y_stride);
+        if case.epilogue {
+            for col in 0..case.n {
+                let from = col * y_stride + y_first;
+                gpu.write(&y_slice, from as u64 * 4, bytemuck::cast_slice(&y[from..from + case.rows]));
+            }
+        }
+        let state = State { pos: 0, n_tokens: case.n as u32, first_logit: 0, pad: 0 };
+        let state_slice = check::state(gpu, state)?;
+        let linear = Linear {
+            part: &part,
+            x: &x_slice,
+            y: &y_slice,
+            y_stride,
+            y_first,
+            bias: case.epilogue.then_some(&bias_slice),
+            accumulate: case.epilogue,
+            of_logits: false,
+            state: &state_slice,
+        };
+        let got = check::finish(gpu, step(gpu, linear)?, state, &y_slice)?;
+        let mut want = reference(dtype, case, &file, &x, &bias, &y);
+        for item in &mut want {
+            if let Want::Near { tolerance, .. } = item {
+                *tolerance += weight_rounding * *tolerance / f64::from(f32::EPSILON);
+            }
+        }
+        Ok((got, want))
+    })
+}
+
+/// Widths worth testing for a type: one block, odd numbers of blocks, and for floats ragged ones.
+pub fn widths(dtype: DType) -> &'static [usize] {
+    match dtype.block_len() {
+        1 => &[1, 31, 172, 257],
+        32 => &[32, 96, 352],
+        _ => &[256, 768],
+    }
+}
+
+/// Random rows in file layout whose scales are sane. Row 1 has tiny scales (f16 subnormals), row 2 zeros.
+pub fn random_rows(dtype: DType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
+    let values = check::uniform(seed, rows * cols);
+    match dtype {
+        DType::F32 => return bytemuck::cast_slice(&values).to_vec(),
+        DType::F16 => return values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+        DType::BF16 => return values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
+        _ => {}
+    }
+    let scale_offsets: &[usize] = match dtype {
+        DType::Q4_1 | DType::Q5_1 | DType::Q4K | DType::Q5K | DType::Q2K => &[0, 2],
+        DType::Q6K => &[208],
+        _ => &[0],
+    };
+    let blocks = cols / dtype.block_len();
+    let noise = check::uniform(seed + 1, rows * blocks * dtype.block_bytes());
+    let mut bytes: Vec<u8> = noise.iter().map(|v| (v.to_bits() >> 9) as u8).collect();
+    for (i, block) in bytes.chunks_exact_mut(dtype.block_bytes()).enumerate() {
+        for (j, at) in scale_offsets.iter().enumerate() {
+            let size = match i / blocks {
+                1 => 3e-6,
+                2 => 0.0,
+                _ => 0.02,
+            };
+            let scale = f16::from_f32(values[(2 * i + j) % values.len()] * size);
+            block[*at..at + 2].copy_from_slice(&scale.to_le_bytes());
+        }
+    }
+    bytes
+}

@@ -1,0 +1,105 @@
+//! Matrix × many columns: prompts. `shaders/matmul.wgsl`; what it computes stands in [`linear`].
+
+use crate::base::DType;
+use crate::gpu::graph::linear_grid;
+use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Step};
+use crate::kernels::check::Check;
+use crate::kernels::linear::{self, Case, Linear};
+use crate::kernels::reduce;
+use crate::kernels::weights::{self, NATIVE};
+
+/// The kernel.
+pub static SPEC: KernelSpec = KernelSpec {
+    name: "matmul",
+    wgsl: include_str!("../../shaders/matmul.wgsl"),
+    bindings: linear::BINDINGS,
+    params: linear::PARAMS,
+};
+
+/// Element type of the staged weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// Exact for every format.
+    F32,
+    /// Half the workgroup memory traffic; rounds weights to 11 bits (exact for F16). Needs `shader-f16`.
+    F16,
+}
+
+/// A way to run the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// Staged weights.
+    pub tile: Tile,
+    /// Rows per workgroup, a multiple of 4.
+    pub bm: u32,
+    /// Columns per workgroup, a multiple of 4.
+    pub bn: u32,
+}
+
+impl Variant {
+    /// 64 × 32 outputs by 128 invocations: 12 KiB of workgroup memory in f32.
+    pub fn of(tile: Tile) -> Variant {
+        Variant { tile, bm: 64, bn: 32 }
+    }
+
+    /// Class name, e.g. `matmul/f16`.
+    pub fn class(self) -> &'static str {
+        match self.tile {
+            Tile::F32 => "matmul/f32",
+            Tile::F16 => "matmul/f16",
+        }
+    }
+}
+
+/// The variant for weights of `dtype`.
+pub fn shader(dtype: DType, variant: Variant) -> Shader {
+    let tile = match variant.tile {
+        Tile::F32 => "f32",
+        Tile::F16 => "f16",
+    };
+    let consts =
+        vec![("BM", Const::U32(variant.bm)), ("BN", Const::U32(variant.bn)), ("tile", Const::Type(tile))];
+    let mut snippets = weights::loader(dtype);
+    snippets.push(reduce::state());
+    Shader { spec: &SPEC, consts, snippets, f16: variant.tile == Tile::F16, subgroups: false }
+}
+
+/// One dispatch over a part of a matrix.
+pub fn step(gpu: &Gpu, label: &str, variant: Variant, linear: Linear<'_>) -> Result<Step, GpuError> {
+    let z = match linear.of_logits {
+        true => Extent::LogitsPer(variant.bn),
+        false => Extent::TokensPer(variant.bn),
+    };
+    let grid = linear_grid((linear.part.rows as u32).div_ceil(variant.bm), z);
+    let shader = shader(linear.part.dtype, variant);
+    let step = gpu.step(label, &shader, &linear.bindings(&gpu.empty()), linear.params(), grid)?;
+    Ok(step.moving(linear.part.bytes()))
+}
+
+/// Every variant, for the shader tests.
+pub fn all() -> Vec<Shader> {
+    let tiles = [Tile::F32, Tile::F16];
+    NATIVE.into_iter().flat_map(|dtype| tiles.map(|tile| shader(dtype, Variant::of(tile)))).collect()
+}
+
+/// Every type × tile × odd shapes.
+pub fn checks(f16: bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for dtype in NATIVE {
+        for tile in if f16 { &[Tile::F32, Tile::F16][..] } else { &[Tile::F32] } {
+            let variant = Variant::of(*tile);
+            let rounding = if *tile == Tile::F16 && dtype != DType::F16 { 2.0f64.powi(-11) } else { 0.0 };
+            for (i, &cols) in linear::widths(dtype).iter().enumerate() {
+                for (rows, n, epilogue) in [(1, 1, false), (67, 33, true), (130, 5, true)] {
+                    let case = Case { rows, cols, n, epilogue };
+                    let label = format!("{dtype} [{rows}, {cols}] × {n}, tile {}", variant.class());
+                    let run = move |gpu: &Gpu, linear: Linear<'_>| step(gpu, "check", variant, linear);
+                    let class = variant.class().into();
+                    let check = linear::check("matmul", class, label, dtype, case, rounding, run);
+                    checks.push(check.quick(i == 1 && n == 5));
+                }
+            }
+        }
+    }
+    checks
+}

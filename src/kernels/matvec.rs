@@ -1,0 +1,142 @@
+//! Matrix × few columns: decoding. `shaders/matvec.wgsl`; what it computes stands in [`linear`].
+
+use crate::base::DType;
+use crate::gpu::graph::linear_grid;
+use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Snippet, Step};
+use crate::kernels::check::Check;
+use crate::kernels::linear::{self, Case, Linear};
+use crate::kernels::reduce;
+use crate::kernels::weights::{self, NATIVE, snippet};
+
+/// The kernel.
+pub static SPEC: KernelSpec = KernelSpec {
+    name: "matvec",
+    wgsl: include_str!("../../shaders/matvec.wgsl"),
+    bindings: linear::BINDINGS,
+    params: linear::PARAMS,
+};
+
+/// Who works on a row together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Team {
+    /// One invocation: best where invocations are CPU vector lanes.
+    Lane,
+    /// One subgroup.
+    Subgroup,
+    /// One workgroup.
+    Workgroup,
+}
+
+impl Team {
+    /// All kinds.
+    pub const ALL: [Team; 3] = [Team::Lane, Team::Subgroup, Team::Workgroup];
+
+    fn snippet(self) -> Snippet {
+        match self {
+            Team::Lane => snippet!("shared/team_lane.wgsl"),
+            Team::Subgroup => snippet!("shared/team_subgroup.wgsl"),
+            Team::Workgroup => snippet!("shared/team_workgroup.wgsl"),
+        }
+    }
+
+    /// Class name, e.g. `matvec/subgroup`.
+    pub fn class(self) -> &'static str {
+        match self {
+            Team::Lane => "matvec/lane",
+            Team::Subgroup => "matvec/subgroup",
+            Team::Workgroup => "matvec/workgroup",
+        }
+    }
+}
+
+/// A way to run the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// Who owns rows.
+    pub team: Team,
+    /// Invocations per workgroup.
+    pub wg: u32,
+    /// Rows per team.
+    pub rows: u32,
+    /// Columns per workgroup.
+    pub cols: u32,
+}
+
+impl Variant {
+    /// Sensible numbers for `team` and up to `cols` columns at once.
+    pub fn of(team: Team, cols: u32) -> Variant {
+        let rows = match team {
+            Team::Lane => 1,
+            Team::Subgroup => 4,
+            Team::Workgroup => 2,
+        };
+        Variant { team, wg: 64, rows, cols }
+    }
+
+    /// Rows that one workgroup covers for sure: with the largest subgroup there are the fewest teams.
+    fn rows_per_workgroup(self, largest_subgroup: u32) -> u32 {
+        let teams = match self.team {
+            Team::Lane => self.wg,
+            Team::Subgroup => (self.wg / largest_subgroup.clamp(1, self.wg)).max(1),
+            Team::Workgroup => 1,
+        };
+        teams * self.rows
+    }
+}
+
+/// The variant for weights of `dtype`.
+pub fn shader(dtype: DType, variant: Variant) -> Shader {
+    let consts = vec![
+        ("WG", Const::U32(variant.wg)),
+        ("ROWS", Const::U32(variant.rows)),
+        ("COLS", Const::U32(variant.cols)),
+    ];
+    let mut snippets = weights::loader(dtype);
+    snippets.extend([reduce::state(), variant.team.snippet()]);
+    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: variant.team == Team::Subgroup }
+}
+
+/// One dispatch over a part of a matrix.
+pub fn step(gpu: &Gpu, label: &str, variant: Variant, linear: Linear<'_>) -> Result<Step, GpuError> {
+    let rows_per_group = variant.rows_per_workgroup(gpu.facts().subgroup_sizes[1]);
+    let z = match linear.of_logits {
+        true => Extent::LogitsPer(variant.cols),
+        false => Extent::TokensPer(variant.cols),
+    };
+    let grid = linear_grid((linear.part.rows as u32).div_ceil(rows_per_group), z);
+    let shader = shader(linear.part.dtype, variant);
+    let step = gpu.step(label, &shader, &linear.bindings(&gpu.empty()), linear.params(), grid)?;
+    Ok(step.moving(linear.part.bytes()))
+}
+
+/// Every variant, for the shader tests.
+pub fn all() -> Vec<Shader> {
+    let mut shaders = Vec::new();
+    for dtype in NATIVE {
+        for team in Team::ALL {
+            shaders.extend([1, 4].map(|cols| shader(dtype, Variant::of(team, cols))));
+        }
+    }
+    shaders
+}
+
+/// Every type × team × odd shapes.
+pub fn checks(subgroups: bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for dtype in NATIVE {
+        for team in Team::ALL.into_iter().filter(|team| subgroups || *team != Team::Subgroup) {
+            for (i, &cols) in linear::widths(dtype).iter().enumerate() {
+                for (rows, n, per_group, epilogue) in [(1, 1, 1, false), (67, 1, 1, true), (130, 7, 4, true)]
+                {
+                    let case = Case { rows, cols, n, epilogue };
+                    let label = format!("{dtype} [{rows}, {cols}] × {n}, {per_group} at once");
+                    let variant = Variant::of(team, per_group);
+                    let run = move |gpu: &Gpu, linear: Linear<'_>| step(gpu, "check", variant, linear);
+                    let check = linear::check("matvec", team.class().into(), label, dtype, case, 0.0, run);
+                    checks.push(check.quick(i == 1 && n == 1 && rows == 67));
+                }
+            }
+        }
+    }
+    checks
+}

@@ -1,0 +1,52 @@
+//! One file per kernel, named as its WGSL file: parameters, spec, variants, step, f64 reference, checks.
+
+pub mod argmax;
+pub mod attend_decode;
+pub mod attend_prefill;
+pub mod attention;
+pub mod check;
+pub mod embed;
+pub mod glu;
+pub mod kv;
+pub mod linear;
+pub mod matmul;
+pub mod matvec;
+pub mod reduce;
+pub mod rms_norm;
+pub mod rope_kv;
+pub mod top_k;
+pub mod variants;
+pub mod verify;
+pub mod weights;
+
+use crate::gpu::{KernelSpec, Shader};
+
+/// Every kernel there is.
+pub const ALL: [&KernelSpec; 10] = [
+    &embed::SPEC,
+    &rms_norm::SPEC,
+    &matvec::SPEC,
+    &matmul::SPEC,
+    &rope_kv::SPEC,
+    &attend_decode::SPEC,
+    &attend_prefill::SPEC,
+    &glu::SPEC,
+    &argmax::SPEC,
+    &top_k::SPEC,
+];
+
+/// Every kernel in every variant, with the constants of typical models: what the shader tests compile.
+pub fn all_shaders() -> Vec<Shader> {
+    let mut shaders = Vec::new();
+    shaders.extend(embed::all());
+    shaders.extend(rms_norm::all());
+    shaders.extend(matvec::all());
+    shaders.extend(matmul::all());
+    shaders.extend(rope_kv::all());
+    shaders.extend(attend_decode::all());
+    shaders.extend(attend_prefill::all());
+    shaders.extend(glu::all());
+    shaders.push(argmax::shader());
+    shaders.push(top_k::shader());
+    shaders
+}

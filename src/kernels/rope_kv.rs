@@ -1,0 +1,280 @@
+//! QK norm, rotary positions, KV write. `shaders/rope_kv.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::graph::State;
+use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
+use crate::kernels::attention::Geometry;
+use crate::kernels::check::{self, Check, Want};
+use crate::kernels::kv::KvType;
+use crate::kernels::reduce::{self, Reduce};
+
+/// Parameters; see the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[allow(missing_docs, reason = "documented in rope_kv.wgsl")]
+pub struct Params {
+    pub heads: u32,
+    pub kv_heads: u32,
+    pub x_stride: u32,
+    pub q_stride: u32,
+    pub context: u32,
+    pub eps: f32,
+}
+
+/// The kernel.
+pub static SPEC: KernelSpec = KernelSpec {
+    name: "rope_kv",
+    wgsl: include_str!("../../shaders/rope_kv.wgsl"),
+    bindings: &[
+        ("qkv", Access::Read),
+        ("norms", Access::Read),
+        ("rope", Access::Read),
+        ("q", Access::Write),
+        ("k_cache", Access::Write),
+        ("v_cache", Access::Write),
+        ("state", Access::Uniform),
+    ],
+    params: &["heads", "kv_heads", "x_stride", "q_stride", "context", "eps"],
+};
+
+/// Invocations per workgroup.
+const WG: u32 = 64;
+
+/// A way to run the kernel: all fixed by the model, but for the reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Heads and cache.
+    pub geometry: Geometry,
+    /// Elements of a head that are rotated.
+    pub rotary: usize,
+    /// Pairs are (2i, 2i + 1) instead of (i, i + rotary/2).
+    pub interleaved: bool,
+    /// Norm q and k per head first.
+    pub qk_norm: bool,
+    /// How the norm sums.
+    pub reduce: Reduce,
+}
+
+/// The variant.
+pub fn shader(variant: Variant) -> Shader {
+    let consts = vec![
+        ("WG", Const::U32(WG)),
+        ("HEAD_DIM", Const::U32(variant.geometry.head_dim as u32)),
+        ("ROTARY", Const::U32(variant.rotary as u32)),
+        ("INTERLEAVED", Const::Bool(variant.interleaved)),
+        ("QK_NORM", Const::Bool(variant.qk_norm)),
+    ];
+    let snippets = vec![reduce::state(), variant.reduce.snippet(), variant.geometry.kv.snippet()];
+    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: variant.reduce.subgroups() }
+}
+
+/// The buffers of one step.
+#[derive(Clone, Copy)]
+pub struct RopeKv<'a> {
+    /// [n_tokens, x_stride] f32: q heads, k heads, v heads.
+    pub qkv: &'a Slice,
+    /// [2, head_dim] f32: weights of the q and the k norm; ignored without `qk_norm`.
+    pub norms: &'a Slice,
+    /// [context, rotary / 2] pairs of f32 (cos, sin).
+    pub rope: &'a Slice,
+    /// [n_tokens, q_stride] f32.
+    pub q: &'a Slice,
+    /// [kv_heads, context, head_dim rounded up to 4].
+    pub k_cache: &'a Slice,
+    /// As `k_cache`.
+    pub v_cache: &'a Slice,
+    /// [`State`].
+    pub state: &'a Slice,
+    /// Floats per row of qkv.
+    pub x_stride: usize,
+    /// Floats per row of q.
+    pub q_stride: usize,
+    /// ε of the norms.
+    pub eps: f32,
+}
+
+/// One dispatch.
+pub fn step(gpu: &Gpu, label: &str, variant: Variant, buffers: RopeKv<'_>) -> Result<Step, GpuError> {
+    let g = variant.geometry;
+    let params = Params {
+        heads: g.heads as u32,
+        kv_heads: g.kv_heads as u32,
+        x_stride: buffers.x_stride as u32,
+        q_stride: buffers.q_stride as u32,
+        context: g.context as u32,
+        eps: buffers.eps,
+    };
+    let RopeKv { qkv, norms, rope, q, k_cache, v_cache, state, .. } = buffers;
+    let bindings = [qkv, norms, rope, q, k_cache, v_cache, state];
+    let grid = [Extent::Fixed((g.heads + 2 * g.kv_heads) as u32), Extent::TokensPer(1), Extent::Fixed(1)];
+    gpu.step(label, &shader(variant), &bindings, params, grid)
+}
+
+/// Head geometries worth testing, with (rotary, interleaved, qk_norm).
+fn variants() -> Vec<Variant> {
+    let mut all = Vec::new();
+    for kv in KvType::ALL {
+        for reduce in Reduce::ALL {
+            for (heads, kv_heads, head_dim, rotary, interleaved, qk_norm) in [
+                (8, 4, 8, 8, true, false),
+                (9, 3, 64, 64, false, false),
+                (4, 2, 128, 128, false, true),
+                (2, 1, 80, 32, false, true),
+                (3, 1, 6, 6, true, true),
+                (2, 2, 256, 256, false, false),
+            ] {
+                let geometry = Geometry { heads, kv_heads, head_dim, context: 20, window: 0, kv };
+                all.push(Variant { geometry, rotary, interleaved, qk_norm, reduce });
+            }
+        }
+    }
+    all
+}
+
+/// Every variant, for the shader tests.
+pub fn all() -> Vec<Shader> {
+    variants().into_iter().map(shader).collect()
+}
+
+/// Every variant × one token and several; checks q, K and V each.
+pub fn checks(subgroups: bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for variant in variants().into_iter().filter(|v| subgroups || !v.reduce.subgroups()) {
+        for (pos, n) in [(0usize, 1usize), (7, 5), (19, 1)] {
+            for output in 0..3 {
+                let Geometry { heads, kv_heads, head_dim, kv, .. } = variant.geometry;
+                let label = format!(
+                    "{} of {heads}/{kv_heads} heads of {head_dim}, rotary {}{}{}, {n} at {pos}, kv {}",
+                    ["q", "k", "v"][output],
+                    variant.rotary,
+                    if variant.interleaved { " interleaved" } else { "" },
+                    if variant.qk_norm { ", norm" } else { "" },
+                    kv.name()
+                );
+                let quick = head_dim == 128 && n == 5;
+                let class = format!("reduce/{}", variant.reduce.name());
+                let run = move |gpu: &Gpu| run_case(gpu, variant, [pos, n], output);
+                checks.push(Check::new("rope_kv", class, label, run).quick(quick));
+            }
+        }
+    }
+    checks
+}
+
+fn run_case(
+    gpu: &Gpu,
+    variant: Variant,
+    [pos, n]: [usize; 2],
+    output: usize,
+) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
+    let Geometry { heads, kv_heads, head_dim, context, kv, .. } = variant.geometry;
+    let (x_stride, q_stride) = ((heads + 2 * kv_heads) * head_dim + 5, heads * head_dim + 3);
+    let (eps, row) = (1e-6f32, head_dim.next_multiple_of(4));
+    let qkv = check::uniform(53, n * x_stride);
+    let norms = check::uniform(59, 2 * head_dim);
+    let half = variant.rotary / 2;
+    let rope: Vec<f32> = (0..context * half)
+        .flat_map(|i| {
+            let angle = (i / half) as f32 * 0.9f32.powi((i % half) as i32);
+            [angle.cos(), angle.sin()]
+        })
+        .collect();
+    let slices = [check::floats(gpu, &qkv)?, check::floats(gpu, &norms)?, check::floats(gpu, &rope)?];
+    // The cache is marked in 4-byte words; in f16 a word is two elements.
+    let cache_words = kv_heads * context * row * kv.bytes() / 4;
+    let outs = [
+        check::marked(gpu, n * q_stride)?,
+        check::marked(gpu, cache_words)?,
+        check::marked(gpu, cache_words)?,
+    ];
+    let state = State { pos: pos as u32, n_tokens: n as u32, first_logit: 0, pad: 0 };
+    let state_slice = check::state(gpu, state)?;
+    let buffers = RopeKv {
+        qkv: &slices[0],
+        norms: &slices[1],
+        rope: &slices[2],
+        q: &outs[0],
+        k_cache: &outs[1],
+        v_cache: &outs[2],
+        state: &state_slice,
+        x_stride,
+        q_stride,
+        eps,
+    };
+    let raw = check::finish(gpu, step(gpu, "check", variant, buffers)?, state, &outs[output])?;
+    let head = |token: usize, slot: usize| &qkv[token * x_stride + slot * head_dim..][..head_dim];
+    if output == 0 {
+        let mut want = vec![Want::Untouched; n * q_stride];
+        for token in 0..n {
+            for h in 0..heads {
+                let out =
+                    reference(variant, head(token, h), Some(&norms[..head_dim]), &rope, pos + token, eps);
+                want[token * q_stride + h * head_dim..][..head_dim].copy_from_slice(&out);
+            }
+        }
+        return Ok((raw, want));
+    }
+    let got = kv.decode(bytemuck::cast_slice(&raw));
+    let marker = raw[raw.len() - 1]; // a guard word, whose decoded halves mark what must stay
+    let marks = kv.decode(bytemuck::bytes_of(&marker));
+    let mut want = vec![Want::Untouched; kv_heads * context * row];
+    for h in 0..kv_heads {
+        for token in 0..n {
+            let slot = heads + (output - 1) * kv_heads + h;
+            let weight = (output == 1).then_some(&norms[head_dim..]);
+            let mut out = reference(variant, head(token, slot), weight, &rope, pos + token, eps);
+            if output == 2 {
+                let plain = |v: &f32| Want::Near { value: f64::from(*v), tolerance: 0.0 };
+                out = head(token, slot).iter().map(plain).collect();
+            }
+            for item in &mut out {
+                if let (Want::Near { value, tolerance }, KvType::F16) = (item, kv) {
+                    *tolerance += value.abs() * 2.0f64.powi(-11) + 2.0f64.powi(-25); // half an ulp of f16
+                }
+            }
+            out.resize(row, Want::Near { value: 0.0, tolerance: 0.0 });
+            want[(h * context + pos + token) * row..][..row].copy_from_slice(&out);
+        }
+    }
+    // In f16 an untouched word decodes to two halves: compare them as numbers of their own.
+    let got = match kv {
+        KvType::F32 => got,
+        KvType::F16 => got
+            .iter()
+            .enumerate()
+            .map(|(i, v)| if v.to_bits() == marks[i % 2].to_bits() { marker } else { *v })
+            .collect(),
+    };
+    Ok((got, want))
+}
+
+/// Norm and rotation of one head in f64.
+fn reference(
+    variant: Variant,
+    x: &[f32],
+    weight: Option<&[f32]>,
+    rope: &[f32],
+    pos: usize,
+    eps: f32,
+) -> Vec<Want> {
+    let mut v: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+    if let (true, Some(weight)) = (variant.qk_norm, weight) {
+        let mean = v.iter().map(|v| v * v).sum::<f64>() / v.len() as f64;
+        let scale = 1.0 / (mean + f64::from(eps)).sqrt();
+        for (v, w) in v.iter_mut().zip(weight) {
+            *v *= scale * f64::from(*w);
+        }
+    }
+    let half = variant.rotary / 2;
+    let mut out = v.clone();
+    for i in 0..half {
+        let (a, b) = if variant.interleaved { (2 * i, 2 * i + 1) } else { (i, i + half) };
+        let (cos, sin) = (f64::from(rope[2 * (pos * half + i)]), f64::from(rope[2 * (pos * half + i) + 1]));
+        out[a] = v[a] * cos - v[b] * sin;
+        out[b] = v[b] * cos + v[a] * sin;
+    }
+    let largest = v.iter().fold(0.0, |a: f64, v| a.max(v.abs()));
+    let tolerance = check::sum_tolerance(v.len(), 2.0 * largest);
+    out.into_iter().map(|value| Want::Near { value, tolerance }).collect()
+}

@@ -1,0 +1,69 @@
+//! Which variants a device runs, and the list of all checks for it.
+
+use crate::base::{AdapterKind, DType};
+use crate::gpu::Gpu;
+use crate::kernels::check::Check;
+use crate::kernels::matmul::{self, Tile};
+use crate::kernels::matvec::{self, Team};
+use crate::kernels::reduce::Reduce;
+use crate::kernels::{argmax, attend_decode, attend_prefill, embed, glu, rms_norm, rope_kv, top_k};
+
+/// The variants chosen for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variants {
+    /// Who owns rows in matvec.
+    pub team: Team,
+    /// How workgroups sum.
+    pub reduce: Reduce,
+    /// Staged weights of matmul where rounding them to 11 bits is acceptable.
+    pub tile: Tile,
+}
+
+impl Variants {
+    /// Sensible defaults for the adapter, without the classes that failed verification on it.
+    /// CPU adapters run one row per vector lane; GPUs one row group per subgroup.
+    pub fn of(gpu: &Gpu) -> Variants {
+        let facts = gpu.facts();
+        let cpu = facts.kind == AdapterKind::Cpu;
+        let teams: &[Team] = match (cpu, facts.subgroups) {
+            (true, _) => &[Team::Lane, Team::Workgroup],
+            (false, true) => &[Team::Subgroup, Team::Workgroup, Team::Lane],
+            (false, false) => &[Team::Workgroup, Team::Lane],
+        };
+        let team = teams.iter().find(|team| !gpu.is_banned(team.class())).unwrap_or(&teams[teams.len() - 1]);
+        let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
+        let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
+        Variants {
+            team: *team,
+            reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
+            tile: if f16 { Tile::F16 } else { Tile::F32 },
+        }
+    }
+
+    /// The matvec variant for up to `cols` columns at once.
+    pub fn matvec(&self, cols: u32) -> matvec::Variant {
+        matvec::Variant::of(self.team, cols)
+    }
+
+    /// The matmul variant for weights of `dtype`: weights of more than 11 bits are not rounded.
+    pub fn matmul(&self, dtype: DType) -> matmul::Variant {
+        let exact = matches!(dtype, DType::F32 | DType::BF16);
+        matmul::Variant::of(if exact { Tile::F32 } else { self.tile })
+    }
+}
+
+/// Every check that this device can run.
+pub fn checks(gpu: &Gpu) -> Vec<Check> {
+    let facts = gpu.facts();
+    let mut checks = embed::checks();
+    checks.extend(rms_norm::checks(facts.subgroups));
+    checks.extend(matvec::checks(facts.subgroups));
+    checks.extend(matmul::checks(facts.f16));
+    checks.extend(rope_kv::checks(facts.subgroups));
+    checks.extend(attend_decode::checks(facts.subgroups));
+    checks.extend(attend_prefill::checks());
+    checks.extend(glu::checks());
+    checks.extend(argmax::checks());
+    checks.extend(top_k::checks());
+    checks
+}
