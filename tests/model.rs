@@ -444,3 +444,54 @@ fn every_tensor_is_checked() {
     more.insert(extra.name.clone(), extra);
     assert_eq!(check::tensors(&spec, &more), Ok(()));
 }
+
+/// Any value under any key gives a model or an error, and both can be asked for their sizes or text.
+#[test]
+fn odd_values_never_panic() {
+    let rope = json!({"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 1, "beta_fast": 1e300});
+    let qwen = json!({"architectures": ["Qwen3ForCausalLM"], "use_sliding_window": true, "sliding_window": 4,
+        "max_window_layers": 1, "rope_scaling": rope, "partial_rotary_factor": 0.5, "head_dim": 8, "rope_theta": 1.5});
+    let config = with(&tiny_llama(), qwen);
+    let more = json!({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 2.0, "llama.rope.dimension_count": 8,
+        "llama.attention.sliding_window": 4, "llama.attention.sliding_window_pattern": 2, "llama.expert_count": 0});
+    let keys = with(&tiny_gguf(), more);
+    let odd = [
+        json!(null),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(3),
+        json!(u64::MAX),
+        json!(1e308),
+        json!(-0.0),
+        json!(1e-300),
+        json!(""),
+        json!("\u{1F600}".repeat(100)),
+        json!([]),
+        json!([0]),
+        json!([[]]),
+        json!({}),
+        json!({"a": {}}),
+        json!(true),
+        json!({"rope_type": "linear", "factor": 1e-300}),
+        json!({"type": "llama3"}),
+        json!(1 << 20),
+        json!(10_000),
+    ];
+    let use_it = |result: Result<ModelSpec, ModelError>| match result {
+        Ok(spec) => drop((spec.n_params(), spec.kv_bytes_per_token(4), spec.window_of(usize::MAX))),
+        Err(error) => drop(error.to_string()),
+    };
+    for value in &odd {
+        config
+            .as_object()
+            .unwrap()
+            .keys()
+            .for_each(|key| use_it(from_config(&with(&config, json!({key: value})))));
+        keys.as_object()
+            .unwrap()
+            .keys()
+            .for_each(|key| use_it(from_gguf(&with(&keys, json!({key: value})), &[EMBEDDING])));
+        use_it(from_config(value));
+    }
+}

@@ -1,5 +1,7 @@
 //! What can be wrong with a model description.
 
+use crate::base::DType;
+
 /// Architectures that can run, as shown in messages.
 pub const SUPPORTED: &str = "LlamaForCausalLM (Llama 2 and 3, SmolLM2, TinyLlama), MistralForCausalLM, \
      Qwen2ForCausalLM, Qwen3ForCausalLM; in GGUF files llama, qwen2, qwen3";
@@ -31,6 +33,14 @@ pub enum ModelError {
         /// Row-major, as stored.
         found: Vec<usize>,
     },
+    /// A tensor the architecture needs is stored in an encoding unknown here.
+    #[error("tensor {tensor} is stored as {type_name}, which cannot be decoded (supported: {})", decodable())]
+    Undecodable {
+        /// Its name.
+        tensor: String,
+        /// The encoding, as the format calls it.
+        type_name: String,
+    },
     /// The file has a bias or norm that this architecture does not apply: computing without it
     /// would give wrong results in silence.
     #[error("tensor {tensor} is stored, but architecture {architecture} as configured does not use it")]
@@ -50,6 +60,10 @@ pub enum ModelError {
         /// The value, shortened; `missing` when there is none.
         found: String,
     },
+}
+
+fn decodable() -> String {
+    DType::all().map(DType::name).collect::<Vec<_>>().join(", ")
 }
 
 impl ModelError {
