@@ -144,7 +144,7 @@ pub fn floats(gpu: &Gpu, values: &[f32]) -> Result<Slice, GpuError> {
 
 /// An output of `n` floats, marked, with guards.
 pub fn marked(gpu: &Gpu, n: usize) -> Result<Slice, GpuError> {
-    gpu.upload("check output", bytemuck::cast_slice(&vec![MARKER; n + GUARD]))
+    gpu.upload("check output", bytemuck::cast_slice(&vec![MARKER; (n + GUARD).next_multiple_of(4)]))
 }
 
 /// Uploads the state.

@@ -46,8 +46,13 @@ pub fn read(bytes: &[u8]) -> (Vec<(u32, f32)>, u32) {
     let found = (words[0] as usize).min(words.len() / 2 - 2);
     let mut items: Vec<(u32, f32)> =
         words[4..].chunks_exact(2).take(found).map(|w| (w[0], f32::from_bits(w[1]))).collect();
-    items.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    items.sort_by(|a, b| finite(b.1).total_cmp(&finite(a.1)).then(a.0.cmp(&b.0)));
     (items, words[1])
+}
+
+/// Non-finite elements rank as the smallest.
+fn finite(v: f32) -> f32 {
+    if v.is_finite() { v } else { f32::NEG_INFINITY }
 }
 
 /// Odd widths and k; ties at the border; everything equal; NaN.
@@ -77,9 +82,7 @@ fn run_case(gpu: &Gpu, cols: usize, k: usize, data: &str) -> Result<(Vec<f32>, V
     let raw = check::finish(gpu, step(gpu, &x_slice, &result, params)?, State::default(), &result)?;
     let (items, bad) = read(bytemuck::cast_slice(&raw[..2 * (2 + k)]));
     let mut order: Vec<(u32, f32)> = x.iter().enumerate().map(|(i, v)| (i as u32, *v)).collect();
-    // Non-finite elements come last, as smallest.
-    let key = |v: f32| if v.is_finite() { v } else { f32::NEG_INFINITY };
-    order.sort_by(|a, b| key(b.1).total_cmp(&key(a.1)).then(a.0.cmp(&b.0)));
+    order.sort_by(|a, b| finite(b.1).total_cmp(&finite(a.1)).then(a.0.cmp(&b.0)));
     let exact = |value: f64| Want::Near { value, tolerance: 0.0 };
     let (mut got, mut want) = (vec![items.len() as f32, bad as f32], Vec::new());
     want.extend([exact(k as f64), exact(x.iter().filter(|v| !v.is_finite()).count() as f64)]);
