@@ -65,12 +65,8 @@ impl ChatTemplate {
     /// `None` when the model has none.
     pub fn from_hf(files: &HfFiles<'_>) -> Result<Option<ChatTemplate>> {
         let settings = files.settings()?;
-        let file = "chat_template.jinja";
         let source = match (files.chat_template, &settings.chat_template) {
-            (Some(bytes), _) => {
-                let text = std::str::from_utf8(bytes);
-                Some(text.map_err(|e| TokenizerError::Json { file, reason: e.to_string() })?)
-            }
+            (Some(source), _) => Some(source),
             (None, Some(value)) => default_template(value)?,
             (None, None) => None,
         };
@@ -222,12 +218,9 @@ mod tests {
 
     #[test]
     fn templates_are_found_where_folders_keep_them() {
-        let source = |config: &str, jinja: Option<&str>| {
-            let files = HfFiles {
-                tokenizer_config: Some(config.as_bytes()),
-                chat_template: jinja.map(str::as_bytes),
-                ..HfFiles::default()
-            };
+        let source = |config: &str, chat_template: Option<&str>| {
+            let config = serde_json::from_str(config).expect("JSON");
+            let files = HfFiles { tokenizer_config: Some(&config), chat_template, ..HfFiles::default() };
             ChatTemplate::from_hf(&files).map(|t| t.map(|t| t.render(&[], false).expect("renders")))
         };
         let named = r#"{"chat_template": [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]}"#;

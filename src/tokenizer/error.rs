@@ -1,8 +1,13 @@
 //! Everything that can go wrong between text and token ids.
 
+use crate::formats::FormatError;
+
 /// Errors of the tokenizer layer.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
+    /// The model file itself, or a key of the wrong type in it.
+    #[error(transparent)]
+    Format(Box<FormatError>),
     /// A JSON file does not parse or does not have the expected shape.
     #[error("{file} cannot be used: {reason}")]
     Json {
@@ -89,6 +94,12 @@ pub enum TokenizerError {
         /// The template engine's message, with line number where known.
         reason: String,
     },
+}
+
+impl From<FormatError> for TokenizerError {
+    fn from(error: FormatError) -> Self {
+        TokenizerError::Format(Box::new(error))
+    }
 }
 
 /// Result of the tokenizer layer.

@@ -3,6 +3,7 @@
 use super::pieces::{Pieces, SPACE_MARK, byte_level_bytes, byte_token};
 use super::spm::{Spm, SpmOptions, token_type};
 use super::{Backend, Result, Tokenizer, TokenizerError, bpe, pre};
+use crate::formats::GgufMetadata;
 
 /// `tokenizer.*` keys of a GGUF file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +53,31 @@ const SUPPORTED: &str = "gpt2, llama";
 const BYTE_LEVEL: &str = "byte-level BPE";
 /// The same for `llama`.
 const SENTENCE_PIECE: &str = "SentencePiece";
+
+impl GgufVocab {
+    /// Reads the keys that are there; which of them are needed depends on the kind of tokenizer.
+    pub fn from_metadata(metadata: &GgufMetadata) -> Result<GgufVocab> {
+        Ok(GgufVocab {
+            model: metadata.require("tokenizer.ggml.model")?,
+            pre: metadata.get("tokenizer.ggml.pre")?,
+            tokens: metadata.get("tokenizer.ggml.tokens")?.unwrap_or_default(),
+            scores: metadata.get("tokenizer.ggml.scores")?,
+            token_types: metadata.get("tokenizer.ggml.token_type")?,
+            merges: metadata.get("tokenizer.ggml.merges")?,
+            bos: metadata.get("tokenizer.ggml.bos_token_id")?,
+            eos: metadata.get("tokenizer.ggml.eos_token_id")?,
+            unk: metadata.get("tokenizer.ggml.unknown_token_id")?,
+            pad: metadata.get("tokenizer.ggml.padding_token_id")?,
+            eot: metadata.get("tokenizer.ggml.eot_token_id")?,
+            add_bos: metadata.get("tokenizer.ggml.add_bos_token")?,
+            add_eos: metadata.get("tokenizer.ggml.add_eos_token")?,
+            add_space_prefix: metadata.get("tokenizer.ggml.add_space_prefix")?,
+            remove_extra_whitespaces: metadata.get("tokenizer.ggml.remove_extra_whitespaces")?,
+            chat_template: metadata.get("tokenizer.chat_template")?,
+            architecture: metadata.get("general.architecture")?,
+        })
+    }
+}
 
 impl Tokenizer {
     /// Builds the tokenizer a GGUF file describes.

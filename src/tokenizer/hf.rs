@@ -3,31 +3,31 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokenizers::Tokenizer as Pipeline;
 
 use super::bpe::Bpe;
 use super::pieces::{Pieces, SPACE_MARK, byte_level_bytes, byte_token};
 use super::{Backend, Result, Tokenizer, TokenizerError};
+use crate::formats::HfFolder;
 
-/// Contents of the files that together make a tokenizer. Only the first is needed.
+/// What a model folder says about text. Only the first is needed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HfFiles<'a> {
-    /// `tokenizer.json`
+    /// `tokenizer.json`, unparsed.
     pub tokenizer: &'a [u8],
     /// `tokenizer_config.json`
-    pub tokenizer_config: Option<&'a [u8]>,
-    /// `special_tokens_map.json`
-    pub special_tokens_map: Option<&'a [u8]>,
+    pub tokenizer_config: Option<&'a Value>,
     /// `generation_config.json`
-    pub generation_config: Option<&'a [u8]>,
+    pub generation_config: Option<&'a Value>,
     /// `config.json`
-    pub config: Option<&'a [u8]>,
-    /// `chat_template.jinja`
-    pub chat_template: Option<&'a [u8]>,
+    pub config: Option<&'a Value>,
+    /// Source of `chat_template.jinja`.
+    pub chat_template: Option<&'a str>,
 }
 
-/// What is read of tokenizer_config.json and special_tokens_map.json.
+/// What is read of tokenizer_config.json.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TokenizerConfig {
@@ -82,19 +82,26 @@ impl IdConfig {
     }
 }
 
-fn parse<'a, T: Deserialize<'a> + Default>(file: &'static str, bytes: Option<&'a [u8]>) -> Result<T> {
-    let Some(bytes) = bytes else { return Ok(T::default()) };
-    serde_json::from_slice(bytes).map_err(|e| TokenizerError::Json { file, reason: e.to_string() })
+fn read<T: DeserializeOwned + Default>(file: &'static str, json: Option<&Value>) -> Result<T> {
+    let Some(json) = json else { return Ok(T::default()) };
+    T::deserialize(json).map_err(|e| TokenizerError::Json { file, reason: e.to_string() })
 }
 
-impl HfFiles<'_> {
-    /// tokenizer_config.json, with gaps filled from special_tokens_map.json.
+impl<'a> HfFiles<'a> {
+    /// The files of an opened folder.
+    pub fn from_folder(folder: &'a HfFolder) -> Result<HfFiles<'a>> {
+        let missing = TokenizerError::Missing { key: "tokenizer.json", model: "Hugging Face" };
+        Ok(HfFiles {
+            tokenizer: folder.tokenizer_json.as_ref().ok_or(missing)?.bytes(),
+            tokenizer_config: folder.tokenizer_config.as_ref(),
+            generation_config: folder.generation_config.as_ref(),
+            config: Some(&folder.config),
+            chat_template: folder.chat_template.as_deref(),
+        })
+    }
+
     pub(super) fn settings(&self) -> Result<TokenizerConfig> {
-        let mut config: TokenizerConfig = parse("tokenizer_config.json", self.tokenizer_config)?;
-        let map: TokenizerConfig = parse("special_tokens_map.json", self.special_tokens_map)?;
-        config.bos_token = config.bos_token.or(map.bos_token);
-        config.eos_token = config.eos_token.or(map.eos_token);
-        Ok(config)
+        read("tokenizer_config.json", self.tokenizer_config)
     }
 }
 
@@ -102,8 +109,8 @@ impl Tokenizer {
     /// Builds the tokenizer of a Hugging Face folder.
     pub fn from_hf(files: &HfFiles<'_>) -> Result<Tokenizer> {
         let settings = files.settings()?;
-        let generation: IdConfig = parse("generation_config.json", files.generation_config)?;
-        let config: IdConfig = parse("config.json", files.config)?;
+        let generation: IdConfig = read("generation_config.json", files.generation_config)?;
+        let config: IdConfig = read("config.json", files.config)?;
         let bpe = Bpe::new(load_pipeline(files.tokenizer)?);
         let decoding = Decoding::of(bpe.pipeline())?;
         let pieces = decoding.pieces(bpe.pipeline())?;

@@ -26,6 +26,7 @@ pub use gguf::GgufVocab;
 pub use hf::HfFiles;
 pub use stream::{DecodeStream, StopStrings};
 
+use crate::formats::Metadata;
 use bpe::Bpe;
 use pieces::Pieces;
 use spm::Spm;
@@ -72,6 +73,26 @@ const END_OF_TURN: [&str; 13] = [
 ];
 
 impl Tokenizer {
+    /// Tokenizer and chat template of an opened model. A template that does not parse costs the
+    /// chat, not the model: it becomes a [warning](Tokenizer::warnings).
+    pub fn from_metadata(metadata: &Metadata) -> Result<(Tokenizer, Option<ChatTemplate>)> {
+        let (mut tokenizer, template) = match metadata {
+            Metadata::HuggingFace(folder) => {
+                let files = HfFiles::from_folder(folder)?;
+                (Tokenizer::from_hf(&files)?, ChatTemplate::from_hf(&files))
+            }
+            Metadata::Gguf(metadata) => {
+                let vocab = GgufVocab::from_metadata(metadata)?;
+                (Tokenizer::from_gguf(&vocab)?, ChatTemplate::from_gguf(&vocab))
+            }
+        };
+        let template = template.unwrap_or_else(|error| {
+            tokenizer.warnings.push(format!("no chat: {error}"));
+            None
+        });
+        Ok((tokenizer, template))
+    }
+
     /// Ids of `text`. `add_special` adds what the model expects around a prompt (BOS, rarely EOS);
     /// `parse_special` turns the text of control tokens (`<|im_start|>`) into their ids — for
     /// rendered chat templates, never for text from strangers.
