@@ -6,3 +6,4 @@ pub mod gpu;
 pub mod kernels;
 pub mod model;
 pub mod quant;
+pub mod tokenizer;

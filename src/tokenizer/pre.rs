@@ -1,0 +1,203 @@
+//! Pre-tokenizers of byte-level BPE vocabularies by the name GGUF files carry in
+//! `tokenizer.ggml.pre`: how text is cut into words before merges apply.
+//!
+//! The patterns are part of the models' published tokenizers (`pre_tokenizer` in their
+//! tokenizer.json); the names are those that GGUF converters write.
+
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::punctuation::Punctuation;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{NormalizerWrapper, SplitDelimiterBehavior};
+
+use super::error::{Result, TokenizerError};
+
+/// One step of cutting; pieces of the step before are cut further.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Every match, and every stretch between matches, is a piece.
+    Cut(&'static str),
+    /// GPT-2's own pattern, after which text is in the byte alphabet.
+    Gpt2,
+    /// Runs of punctuation.
+    PunctuationRuns,
+    /// Runs of digits.
+    DigitRuns,
+    /// Every digit alone.
+    SingleDigits,
+}
+
+use Step::*;
+
+/// A named way of cutting text.
+struct Pre {
+    names: &'static [&'static str],
+    steps: &'static [Step],
+    /// A word that is a token as a whole is not merged up from bytes.
+    ignore_merges: bool,
+    /// BOS is added unless the file says otherwise.
+    add_bos: bool,
+    /// The model's tokenizer composes characters first (Unicode NFC).
+    nfc: bool,
+}
+
+const fn pre(names: &'static [&'static str], steps: &'static [Step]) -> Pre {
+    Pre { names, steps, ignore_merges: false, add_bos: false, nfc: false }
+}
+
+/// GPT-2's pattern (Radford et al. 2019).
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+/// The cl100k pattern as Llama 3 uses it: numbers in groups of up to three.
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// The same with every digit alone.
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// The same with combining marks as parts of words.
+const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Mistral's Tekken: words by case, every digit alone.
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// o200k: words by case with their contraction, numbers in groups of up to three.
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// DeepSeek V3's main pattern, after numbers and CJK are cut out.
+const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
+/// CJK and Hangul as the first DeepSeek tokenizers cut them.
+const DEEPSEEK_CJK: &str = r"[一-龥ࠀ-一가-퟿]+";
+
+const DEFAULT: Pre =
+    pre(&["default"], &[Cut(r"[\p{P}\$\+<=>\^~\|]+"), Cut(GPT2), Cut(r"\p{N}+"), Cut("[0-9][0-9][0-9]")]);
+
+const TABLE: &[Pre] = &[
+    DEFAULT,
+    pre(
+        &[
+            "gpt-2",
+            "phi-2",
+            "jais",
+            "trillion",
+            "granite-docling",
+            "exaone4",
+            "gigachat",
+            "a.x-4.0",
+            "mellum",
+        ],
+        &[Gpt2],
+    ),
+    Pre { nfc: true, ..pre(&["mpt", "olmo"], &[Gpt2]) },
+    pre(&["smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"], &[SingleDigits, Gpt2]),
+    Pre { nfc: true, ..pre(&["command-r"], &[SingleDigits, Gpt2]) },
+    pre(&["falcon"], &[PunctuationRuns, Gpt2, DigitRuns, Cut("[0-9][0-9][0-9]")]),
+    Pre {
+        ignore_merges: true,
+        add_bos: true,
+        ..pre(&["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "lfm2"], &[Cut(LLAMA3)])
+    },
+    pre(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[Cut(LLAMA3)]),
+    Pre { nfc: true, ..pre(&["qwen2"], &[Cut(QWEN2)]) },
+    pre(&["deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan", "grok-2"], &[Cut(QWEN2)]),
+    pre(&["qwen35"], &[Cut(QWEN35)]),
+    Pre { ignore_merges: true, add_bos: true, ..pre(&["tekken"], &[Cut(TEKKEN)]) },
+    pre(&["gpt-4o", "llama4", "minimax-m2"], &[Cut(GPT4O)]),
+    pre(&["deepseek-v3", "hunyuan-dense"], &[Cut(r"\p{N}{1,3}"), Cut("[一-龥぀-ゟ゠-ヿ]+"), Cut(DEEPSEEK3)]),
+    pre(
+        &["deepseek-coder"],
+        &[Cut(r"[\r\n]"), Cut(r"\s?\p{L}+"), Cut(r"\s?\p{P}+"), Cut(DEEPSEEK_CJK), SingleDigits],
+    ),
+    pre(
+        &["deepseek-llm"],
+        &[
+            Cut(r"[\r\n]"),
+            Cut(r"\s?[\p{Lu}\p{Ll}\p{Lt}]+"),
+            Cut(r"\s?[!-/:-~！-／：-～‘-‟　-。]+"),
+            Cut(r"\s+$"),
+            Cut(DEEPSEEK_CJK),
+            SingleDigits,
+        ],
+    ),
+];
+
+/// Everything that a name decides.
+pub(super) struct PreTokenizer {
+    pub(super) cut: PreTokenizerWrapper,
+    pub(super) normalizer: Option<NormalizerWrapper>,
+    pub(super) ignore_merges: bool,
+    pub(super) add_bos: bool,
+    /// The name is not one of those known here; the default was taken.
+    pub(super) unknown: bool,
+}
+
+/// The pre-tokenizer called `name`; the default for unknown names.
+pub(super) fn by_name(name: &str) -> Result<PreTokenizer> {
+    let found = TABLE.iter().find(|row| row.names.contains(&name));
+    let row = found.unwrap_or(&DEFAULT);
+    let mut steps = Vec::new();
+    for step in row.steps {
+        steps.push(build(*step)?);
+    }
+    if !row.steps.iter().any(|step| matches!(step, Gpt2)) {
+        steps.push(ByteLevel::new(false, true, false).into());
+    }
+    Ok(PreTokenizer {
+        cut: Sequence::new(steps).into(),
+        normalizer: row.nfc.then(|| NFC.into()),
+        ignore_merges: row.ignore_merges,
+        add_bos: row.add_bos,
+        unknown: found.is_none(),
+    })
+}
+
+fn build(step: Step) -> Result<PreTokenizerWrapper> {
+    Ok(match step {
+        Gpt2 => ByteLevel::new(false, true, true).into(),
+        PunctuationRuns => Punctuation::new(SplitDelimiterBehavior::Contiguous).into(),
+        DigitRuns => Digits::new(false).into(),
+        SingleDigits => Digits::new(true).into(),
+        Cut(pattern) => {
+            let pattern = SplitPattern::Regex(pattern.to_string());
+            Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
+                .map_err(|e| TokenizerError::Encode { reason: format!("pre-tokenizer pattern: {e}") })?
+                .into()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _};
+
+    /// Pieces of `text`, joined by `·`, in the byte alphabet (Ġ is a space).
+    fn check(name: &str, text: &str, want: &str) {
+        let mut cut = PreTokenizedString::from(text);
+        by_name(name).expect("built in").cut.pre_tokenize(&mut cut).expect("cuts");
+        let pieces = cut.get_splits(OffsetReferential::Normalized, OffsetType::None);
+        let pieces: Vec<&str> = pieces.into_iter().map(|piece| piece.0).collect();
+        assert_eq!(pieces.join("·"), want, "{name}");
+    }
+
+    #[test]
+    fn numbers_and_words_are_cut_as_published() {
+        let text = "It's 12345 IDs, HelloWorld";
+        check("gpt-2", text, "It·'s·Ġ12345·ĠIDs·,·ĠHelloWorld");
+        check("smollm", text, "It·'s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("llama-bpe", text, "It·'s·Ġ·123·45·ĠIDs·,·ĠHelloWorld");
+        check("qwen2", text, "It·'s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("tekken", text, "It·'s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHello·World");
+        check("gpt-4o", text, "It's·Ġ·123·45·ĠIDs·,·ĠHello·World");
+        check("deepseek-v3", text, "It·'s·Ġ·123·45·ĠIDs·,·ĠHelloWorld");
+        check("deepseek-coder", text, "It·'·s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("falcon", text, "It·'·s·Ġ·123·45·ĠIDs·,·ĠHelloWorld");
+    }
+
+    #[test]
+    fn every_row_builds_and_unknown_names_say_so() {
+        for row in TABLE {
+            for name in row.names {
+                let built = by_name(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+                assert!(!built.unknown, "{name}");
+            }
+        }
+        assert!(by_name("no-such-thing").expect("default").unknown);
+    }
+}
