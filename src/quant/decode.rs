@@ -3,7 +3,7 @@
 use super::{QuantError, float, iq, k_quants, legacy};
 use crate::base::DType;
 
-/// Decodes `bytes`, whole blocks in file layout, into `out`: [n] f32 where n is the number of
+/// Decodes `bytes`, whole blocks in file layout, into `out`: `[n]` f32 where n is the number of
 /// elements in `bytes`. Bit-exact with ggml's `to_float` of the same type.
 pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
     check_bytes(dtype, "encoded bytes", out.len(), bytes.len())?;

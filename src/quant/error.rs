@@ -64,3 +64,13 @@ pub enum QuantError {
         cols: usize,
     },
 }
+
+impl QuantError {
+    /// The same error with element positions moved up by `start`, where the failing slice began.
+    pub(super) fn at(mut self, start: usize) -> QuantError {
+        if let QuantError::NotFinite { index, .. } | QuantError::OutOfRange { index, .. } = &mut self {
+            *index += start;
+        }
+        self
+    }
+}

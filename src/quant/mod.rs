@@ -2,22 +2,31 @@
 //! about GPUs, files, threads or time; callers split work by rows and may run it in parallel.
 //!
 //! - [`decode`]: file bytes of any [`DType`] → f32, bit for bit what ggml computes.
+//! - [`encode`]: f32 → file bytes, for the types that `--quant` offers and a few more.
 //! - [`PlaneLayout`]: file bytes → the two planes that the shaders read, and back to f32.
+//! - [`transcode`](transcode()): from a type without native compute to the one [`native_for`] names.
 //!
 //! Block layouts and the order of operations are those of ggml (`ggml-common.h`, `ggml-quants.c`,
 //! <https://github.com/ggml-org/ggml>); they are described here beside each decoder.
 
 mod decode;
+mod encode;
+mod encode_k;
+mod encode_legacy;
 mod error;
+mod fit;
 mod float;
 mod iq;
 mod k_quants;
 mod legacy;
 pub mod planes;
+pub mod transcode;
 
 pub use decode::decode;
+pub use encode::encode;
 pub use error::QuantError;
 pub use planes::PlaneLayout;
+pub use transcode::{native_for, transcode, transcode_target};
 
 use crate::base::DType;
 

@@ -82,8 +82,8 @@ impl PlaneLayout {
         Ok(PlaneLayout { dtype, cols, file_row_bytes, quant_row_bytes, scale_row_bytes })
     }
 
-    /// Repacks whole rows from file layout. `rows_bytes`: [rows, file_row_bytes], `quants`:
-    /// [rows, quant_row_bytes], `scales`: [rows, scale_row_bytes]; every byte of both is written.
+    /// Repacks whole rows from file layout. `rows_bytes`: `[rows, file_row_bytes]`, `quants`:
+    /// `[rows, quant_row_bytes]`, `scales`: `[rows, scale_row_bytes]`; every byte of both is written.
     pub fn repack(&self, rows_bytes: &[u8], quants: &mut [u8], scales: &mut [u8]) -> Result<(), QuantError> {
         let rows = rows_bytes.len() / self.file_row_bytes;
         self.check("rows in file layout", rows * self.file_row_bytes, rows_bytes.len())?;
@@ -97,7 +97,7 @@ impl PlaneLayout {
         Ok(())
     }
 
-    /// Decodes one row from its planes into `out`: [cols] f32, with the bits that
+    /// Decodes one row from its planes into `out`: `[cols]` f32, with the bits that
     /// [`decode`](super::decode) gives for the row in file layout. The reference of the shaders' loaders.
     pub fn decode_row(&self, quants: &[u8], scales: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
         self.check("row of the quants plane", self.quant_row_bytes, quants.len())?;
