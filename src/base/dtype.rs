@@ -88,9 +88,11 @@ impl DType {
         self.row().4
     }
 
-    /// Bytes of one row of `cols` elements; `None` when `cols` is not a whole number of blocks.
+    /// Bytes of one row of `cols` elements; `None` when `cols` is not a whole number of blocks (or more bytes
+    /// than a `usize` counts).
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
-        (cols % self.block_len() == 0).then(|| cols / self.block_len() * self.block_bytes())
+        let n_blocks = cols.is_multiple_of(self.block_len()).then(|| cols / self.block_len())?;
+        n_blocks.checked_mul(self.block_bytes())
     }
 
     /// True for F32, F16 and BF16.
@@ -118,5 +120,6 @@ mod tests {
         assert_eq!(DType::from_ggml_id(4), None); // Q4_2, removed from ggml
         assert_eq!(Q4K.row_bytes(512), Some(288));
         assert_eq!(Q4K.row_bytes(100), None);
+        assert_eq!(F32.row_bytes(usize::MAX / 2), None);
     }
 }

@@ -67,7 +67,7 @@ pub struct Archive {
 #[derive(Debug)]
 pub enum Metadata {
     /// A Hugging Face folder: parsed `config.json` and the folder's other JSON files, where present.
-    HuggingFace(HfFolder),
+    HuggingFace(Box<HfFolder>),
     /// GGUF key/value pairs.
     Gguf(GgufMetadata),
 }
@@ -245,7 +245,8 @@ fn open_file(files: Files, file_name: &str, source: Source, name: String) -> Res
         return gguf::open(&files, file_name, source).map(|o| o.into_archive(name, Metadata::Gguf));
     }
     if file_name.ends_with(".safetensors") || file_name.ends_with(".safetensors.index.json") {
-        return hf::open(&files, file_name).map(|o| o.into_archive(name, Metadata::HuggingFace));
+        return hf::open(&files, file_name)
+            .map(|o| o.into_archive(name, |m| Metadata::HuggingFace(Box::new(m))));
     }
     let (found, next) = hf::explain_file(file_name, source.bytes());
     Err(FormatError::NoModel { path: name, found, next })
@@ -254,7 +255,8 @@ fn open_file(files: Files, file_name: &str, source: Source, name: String) -> Res
 fn open_folder(files: Files, name: String) -> Result<Archive> {
     let names = files.list()?;
     if let Some(weights) = hf::weights_file(&names) {
-        return hf::open(&files, weights).map(|o| o.into_archive(name, Metadata::HuggingFace));
+        return hf::open(&files, weights)
+            .map(|o| o.into_archive(name, |m| Metadata::HuggingFace(Box::new(m))));
     }
     // One GGUF model: a single file, or the parts of one.
     let mut models: Vec<&str> = names.iter().map(String::as_str).filter(|n| n.ends_with(".gguf")).collect();

@@ -67,9 +67,9 @@ pub enum FormatError {
         /// Where it is.
         offset: usize,
         /// Values it may have.
-        expected: String,
+        expected: Box<str>,
         /// Value it has.
-        found: String,
+        found: Box<str>,
         /// What to do about it.
         next: &'static str,
     },
@@ -98,9 +98,9 @@ pub enum FormatError {
         /// Which property.
         what: &'static str,
         /// Values it may have.
-        expected: String,
+        expected: Box<str>,
         /// Value it has.
-        found: String,
+        found: Box<str>,
         /// What to do about it.
         next: &'static str,
     },

@@ -79,7 +79,7 @@ pub(super) fn open(files: &Files, weights: &str) -> Result<Opened<HfFolder>> {
             file: source.name().into(),
             tensor: tensor.clone(),
             what: "place",
-            expected: format!("the tensor in '{shard}', as the index says"),
+            expected: format!("the tensor in '{shard}', as the index says").into(),
             found: "no such tensor there".into(),
             next: "index and shards are of different downloads: download them together",
         }),
@@ -102,7 +102,7 @@ fn open_shards(files: &Files, index_file: &Source, index: &Index) -> Result<BTre
                 what: "weight_map".into(),
                 offset: 0,
                 expected: "names of .safetensors files in the same folder".into(),
-                found: format!("'{shard}'"),
+                found: format!("'{shard}'").into(),
                 next: "download the index again",
             });
         }

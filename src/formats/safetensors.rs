@@ -125,8 +125,8 @@ fn split_header(source: &Source) -> Result<(&[u8], usize)> {
             file: file.into(),
             what: "header length".into(),
             offset: 0,
-            expected: format!("at most {MAX_HEADER_BYTES}"),
-            found: length.to_string(),
+            expected: format!("at most {MAX_HEADER_BYTES}").into(),
+            found: length.to_string().into(),
             next: DOWNLOAD_AGAIN,
         });
     }
@@ -142,7 +142,7 @@ fn check_layout(source: &Source, entries: &[(String, Entry)], data_start: usize)
     for (name, entry) in entries {
         let (begin, end) = entry.data_offsets;
         if begin != covered || end < begin {
-            let expected = format!("[{covered}, …], as tensors follow each other without gap or overlap");
+            let expected = format!("[{covered}, end], as tensors follow each other without gap or overlap");
             return Err(tensor_error(source, name, "data_offsets", expected, format!("[{begin}, {end}]")));
         }
         if end > data_len {
@@ -163,7 +163,7 @@ fn check_layout(source: &Source, entries: &[(String, Entry)], data_start: usize)
         what: "data after the last tensor".into(),
         offset: data_start + covered as usize, // covered < data_len, which came from a usize
         expected: "the end of the file".into(),
-        found: format!("{} more bytes", data_len - covered),
+        found: format!("{} more bytes", data_len - covered).into(),
         next: DOWNLOAD_AGAIN,
     })
 }
@@ -200,5 +200,6 @@ fn tensor_error(
     found: String,
 ) -> FormatError {
     let (file, tensor) = (source.name().into(), tensor.into());
+    let (expected, found) = (expected.into(), found.into());
     FormatError::Tensor { file, tensor, what, expected, found, next: DOWNLOAD_AGAIN }
 }

@@ -89,8 +89,8 @@ impl<'a> Cursor<'a> {
         &self,
         offset: usize,
         what: Arguments<'_>,
-        expected: impl Into<String>,
-        found: impl Into<String>,
+        expected: impl Into<Box<str>>,
+        found: impl Into<Box<str>>,
     ) -> FormatError {
         FormatError::Field {
             file: self.file.into(),

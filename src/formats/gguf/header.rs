@@ -81,7 +81,7 @@ pub(super) fn read(source: &Source) -> Result<Header> {
 fn check_magic(cursor: &mut Cursor<'_>) -> Result<()> {
     let magic = cursor.take(4, format_args!("magic number"))?;
     let error = |at, what: &str, expected: &str, found: String, next| {
-        let (file, what, expected) = (cursor.file.into(), what.into(), expected.into());
+        let (file, what, expected, found) = (cursor.file.into(), what.into(), expected.into(), found.into());
         Err(FormatError::Field { file, what, offset: at, expected, found, next })
     };
     if magic != MAGIC {
@@ -158,22 +158,22 @@ fn place(
         file: cursor.file.into(),
         tensor: name.into(),
         what,
-        expected,
-        found,
+        expected: expected.into(),
+        found: found.into(),
         next: DOWNLOAD_AGAIN,
     };
     let (&cols, outer) = row.shape.split_last().expect("read_row makes at least one dimension");
-    let row_bytes = dtype.row_bytes(cols).ok_or_else(|| {
-        let expected = format!("a multiple of {} (block of {dtype})", dtype.block_len());
-        tensor_error("row length", expected, cols.to_string())
-    })?;
     let too_big =
         || tensor_error("shape", "a size that fits the address space".into(), format!("{:?}", row.shape));
     // The element count must fit too: later layers multiply it by the size of an f32.
     row.shape.iter().try_fold(4usize, |n, &dim| n.checked_mul(dim)).ok_or_else(too_big)?;
+    let row_bytes = dtype.row_bytes(cols).ok_or_else(|| {
+        let expected = format!("a multiple of {} (block of {dtype})", dtype.block_len());
+        tensor_error("row length", expected, cols.to_string())
+    })?;
     let bytes = outer.iter().try_fold(row_bytes, |n, &dim| n.checked_mul(dim)).ok_or_else(too_big)?;
 
-    if row.offset % alignment as u64 != 0 {
+    if !row.offset.is_multiple_of(alignment as u64) {
         let what = format_args!("offset of tensor '{name}'");
         let expected = format!("a multiple of {alignment} ({ALIGNMENT_KEY})");
         return Err(cursor.field(row.offset_at, what, expected, row.offset.to_string()));
@@ -200,8 +200,8 @@ fn unsupported(cursor: &Cursor<'_>, row: &Row<'_>) -> Result<UnsupportedTensor> 
             file: cursor.file.into(),
             what: format!("type of tensor '{}'", row.name),
             offset: row.type_at,
-            expected: format!("a known ggml type ({})", types::supported()),
-            found: row.type_id.to_string(),
+            expected: format!("a known ggml type ({})", types::supported()).into(),
+            found: row.type_id.to_string().into(),
             next: "the type is newer than this program, or the file is damaged",
         });
     };
@@ -223,8 +223,9 @@ fn check_overlap(cursor: &Cursor<'_>, tensors: &[TensorInfo]) -> Result<()> {
                 file: cursor.file.into(),
                 tensor: pair[1].name.clone(),
                 what: "start of data",
-                expected: format!("byte {} or later, where '{}' ends", pair[0].range.end, pair[0].name),
-                found: format!("byte {}", pair[1].range.start),
+                expected: format!("byte {} or later, where '{}' ends", pair[0].range.end, pair[0].name)
+                    .into(),
+                found: format!("byte {}", pair[1].range.start).into(),
                 next: DOWNLOAD_AGAIN,
             });
         }
