@@ -1,0 +1,20 @@
+//! Runs a model: weights onto the GPU, the list of steps, the KV cache, sampling, generation.
+
+pub mod error;
+pub mod first_use;
+pub mod forward;
+pub mod generate;
+pub mod loader;
+pub mod memory;
+pub mod model;
+pub mod perplexity;
+pub mod rope;
+pub mod sampler;
+pub mod session;
+pub mod weights;
+
+pub use error::EngineError;
+pub use generate::{FinishReason, GenerateOptions, Generation};
+pub use model::{LoadOptions, Model};
+pub use sampler::{Sampler, SamplerOptions};
+pub use session::{Logits, Session};
