@@ -1,8 +1,8 @@
 //! f32 values ↔ quantized blocks ↔ GPU planes: pure arithmetic on slices. Knows byte layouts, nothing
 //! about GPUs, files, threads or time; callers split work by rows and may run it in parallel.
 //!
-//! - [`decode`]: file bytes of any [`DType`] → f32, bit for bit what ggml computes.
-//! - [`encode`]: f32 → file bytes, for the types that `--quant` offers and a few more.
+//! - [`decode`](decode()): file bytes of any [`DType`] → f32, bit for bit what ggml computes.
+//! - [`encode`](encode()): f32 → file bytes, for the types that `--quant` offers and a few more.
 //! - [`PlaneLayout`]: file bytes → the two planes that the shaders read, and back to f32.
 //! - [`transcode`](transcode()): from a type without native compute to the one [`native_for`] names.
 //!

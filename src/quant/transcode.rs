@@ -38,7 +38,7 @@ pub fn transcode_target(dtype: DType, bytes: &[u8]) -> DType {
 
 /// Turns whole blocks of `from` into `to`. `bytes`: `[n]` elements in file layout, `out`: the bytes of as
 /// many elements of `to`. Exact where the [table](self) says so, else through f32 and
-/// [`encode`].
+/// [`encode`](super::encode()).
 pub fn transcode(from: DType, to: DType, bytes: &[u8], out: &mut [u8]) -> Result<(), QuantError> {
     let n = bytes.len() / from.block_bytes() * from.block_len();
     check_bytes(from, "blocks to transcode", n, bytes.len())?;

@@ -98,7 +98,7 @@ impl PlaneLayout {
     }
 
     /// Decodes one row from its planes into `out`: `[cols]` f32, with the bits that
-    /// [`decode`](super::decode) gives for the row in file layout. The reference of the shaders' loaders.
+    /// [`decode`](super::decode()) gives for the row in file layout. The reference of the shaders' loaders.
     pub fn decode_row(&self, quants: &[u8], scales: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
         self.check("row of the quants plane", self.quant_row_bytes, quants.len())?;
         self.check("row of the scales plane", self.scale_row_bytes, scales.len())?;

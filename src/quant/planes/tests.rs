@@ -71,9 +71,9 @@ fn planes_decode_to_the_same_bits() {
 #[test]
 fn padding_is_zero_and_sizes_add_up() {
     for (dtype, cols, quant_bytes, scale_bytes) in [
-        (DType::F32, 9, 64, 0),
-        (DType::F16, 9, 32, 0),
-        (DType::BF16, 172, 352, 0),
+        (DType::F32, 9, 128, 0),
+        (DType::F16, 9, 64, 0),
+        (DType::BF16, 172, 384, 0),
         (DType::Q8_0, 96, 96, 8),
         (DType::Q4_0, 96, 48, 8),
         (DType::Q4_1, 96, 48, 12),
