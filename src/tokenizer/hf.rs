@@ -224,7 +224,9 @@ impl Decoding {
             "Replace" if step["pattern"]["String"] == SPACE_MARK.to_string() && step["content"] == " " => {
                 self.space_mark = true;
             }
-            "Strip" if step["content"] == " " && step["stop"] == 0 => self.strip_first_space = true,
+            "Strip" if step["content"] == " " && step["start"] == 1 && step["stop"] == 0 => {
+                self.strip_first_space = true;
+            }
             _ => {
                 return Err(TokenizerError::Unsupported {
                     what: "decoder step of tokenizer.json",

@@ -7,6 +7,7 @@
 //! - [`DecodeStream`], [`StopStrings`]: ids → text while they are generated.
 //! - [`ChatTemplate`]: messages → the prompt a model was trained on.
 
+mod atoms;
 mod bpe;
 mod chat;
 mod chat_functions;
@@ -54,8 +55,7 @@ pub struct Tokenizer {
     warnings: Vec<String>,
 }
 
-/// Texts of tokens that end a turn in one family or another; such a token ends the answer
-/// when it is a special token of the vocabulary.
+/// Texts of tokens that end a turn in one family or another.
 const END_OF_TURN: [&str; 13] = [
     "<|im_end|>",
     "<|eot_id|>",
@@ -179,10 +179,10 @@ impl Tokenizer {
         self.strip_first_space
     }
 
-    /// Adds the special tokens of [`END_OF_TURN`] to the ends of generation.
+    /// Adds the tokens of [`END_OF_TURN`] that the vocabulary has. Their type does not matter: some
+    /// converters store them as user-defined.
     fn find_end_of_turn(&mut self) {
-        let found = END_OF_TURN.iter().filter_map(|token| self.id_of(token));
-        let found: Vec<u32> = found.filter(|&id| self.is_special(id)).collect();
+        let found: Vec<u32> = END_OF_TURN.iter().filter_map(|token| self.id_of(token)).collect();
         self.add_eos_ids(found);
     }
 }
