@@ -40,16 +40,16 @@ fn first_seen(pos: u32) -> u32 {
   return select(0u, pos + 1u - params.window, params.window > 0u && pos >= params.window);
 }
 
-// One row's pass over its COLS scores: masks, updates the running maximum and sum, leaves weights.
-fn soften(r: u32, row: u32, tile: u32) {
+// One row's pass over its scores: masks, updates the running maximum and sum, leaves weights.
+fn soften(r: u32, row: u32, tile: u32, cols: u32) {
   let pos = state.pos + row / params.group;
   var new_top = top[r];
-  for (var c = 0u; c < COLS; c++) {
+  for (var c = 0u; c < cols; c++) {
     if (tile + c <= pos && tile + c >= first_seen(pos)) { new_top = max(new_top, s_tile[r * COLS + c]); }
   }
   let factor = exp(top[r] - new_top);
   var sum = total[r] * factor;
-  for (var c = 0u; c < COLS; c++) {
+  for (var c = 0u; c < cols; c++) {
     var w = 0.0;
     if (tile + c <= pos && tile + c >= first_seen(pos)) { w = exp(s_tile[r * COLS + c] - new_top); }
     s_tile[r * COLS + c] = w;
@@ -74,30 +74,27 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
   for (var i = 0u; i < SHARE; i++) { acc[i] = vec4<f32>(); }
 
   for (var tile = start; tile <= last_pos; tile += COLS) {
+    let cols = min(COLS, last_pos + 1u - tile);
     workgroupBarrier();
-    for (var i = lane; i < COLS * D4; i += WG) {
-      kv_tile[i] = kv_unpack(k_cache[base + min(tile + i / D4, last_pos) * D4 + i % D4]);
-    }
+    for (var i = lane; i < cols * D4; i += WG) { kv_tile[i] = kv_unpack(k_cache[base + tile * D4 + i]); }
     workgroupBarrier();
-    for (var i = lane; i < ROWS * COLS; i += WG) {
-      let r = (i / COLS) * D4;
-      let c = (i % COLS) * D4;
+    for (var i = lane; i < ROWS * cols; i += WG) {
+      let r = i % ROWS;
+      let c = i / ROWS;
       var s = 0.0;
-      for (var j = 0u; j < D4; j++) { s += dot(q_tile[r + j], kv_tile[c + j]); }
-      s_tile[i] = s * params.scale;
+      for (var j = 0u; j < D4; j++) { s += dot(q_tile[r * D4 + j], kv_tile[c * D4 + j]); }
+      s_tile[r * COLS + c] = s * params.scale;
     }
     workgroupBarrier();
-    for (var r = lane; r < ROWS; r += WG) { soften(r, row0 + r, tile); }
-    for (var i = lane; i < COLS * D4; i += WG) {
-      kv_tile[i] = kv_unpack(v_cache[base + min(tile + i / D4, last_pos) * D4 + i % D4]);
-    }
+    for (var r = lane; r < ROWS; r += WG) { soften(r, row0 + r, tile, cols); }
+    for (var i = lane; i < cols * D4; i += WG) { kv_tile[i] = kv_unpack(v_cache[base + tile * D4 + i]); }
     workgroupBarrier();
     for (var i = 0u; i < SHARE; i++) {
       let at = lane + i * WG;
       if (at < ROWS * D4) {
         let r = at / D4;
         var o = acc[i] * shrink[r];
-        for (var c = 0u; c < COLS; c++) { o += s_tile[r * COLS + c] * kv_tile[c * D4 + at % D4]; }
+        for (var c = 0u; c < cols; c++) { o += s_tile[r * COLS + c] * kv_tile[c * D4 + at % D4]; }
         acc[i] = o;
       }
     }

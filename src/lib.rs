@@ -1,6 +1,7 @@
 //! anygpu: language models on any GPU adapter.
 
 pub mod base;
+pub mod engine;
 pub mod formats;
 pub mod gpu;
 pub mod kernels;

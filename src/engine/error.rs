@@ -30,7 +30,9 @@ pub enum EngineError {
         cause: QuantError,
     },
     /// The model does not fit; nothing was loaded.
-    #[error("{adapter}: the model needs {needed} but {available} are available ({source_of_limit}): {parts}{hint}")]
+    #[error(
+        "{adapter}: the model needs {needed} but {available} are available ({source_of_limit}): {parts}{hint}"
+    )]
     OutOfMemory {
         /// Adapter id.
         adapter: String,

@@ -19,7 +19,9 @@ pub fn upload(gpu: &Gpu, spec: &ModelSpec, factors: &[f32], context: usize) -> R
         let end = context.min(first + PIECE);
         let table: Vec<f32> = (first..end)
             .flat_map(|pos| freqs.iter().map(move |f| pos as f64 * f))
-            .flat_map(|angle| [(angle.cos() * spec.rope.scale) as f32, (angle.sin() * spec.rope.scale) as f32])
+            .flat_map(|angle| {
+                [(angle.cos() * spec.rope.scale) as f32, (angle.sin() * spec.rope.scale) as f32]
+            })
             .collect();
         gpu.write(&slice, first as u64 * row_bytes, bytemuck::cast_slice(&table));
         gpu.flush()?;

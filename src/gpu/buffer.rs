@@ -13,6 +13,11 @@ pub struct Slice {
     pub bytes: u64,
 }
 
+/// Host-visible memory that results are copied to.
+pub struct Readback {
+    pub(super) buffer: wgpu::Buffer,
+}
+
 /// Offsets of bindings are multiples of this (the largest alignment WebGPU allows an adapter to ask).
 pub const BINDING_ALIGNMENT: u64 = 256;
 
@@ -107,6 +112,26 @@ impl Gpu {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Copies `to.bytes` bytes from `offset` of one slice to the start of another; multiples of 4.
+    pub fn copy(&self, from: &Slice, offset: u64, to: &Slice) -> Result<(), GpuError> {
+        let inner = self.inner();
+        let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(&from.buffer, from.offset + offset, &to.buffer, to.offset, to.bytes);
+        inner.queue.submit([encoder.finish()]);
+        self.check()
+    }
+
+    /// A buffer to read results back through, again and again.
+    pub fn readback(&self, bytes: u64) -> Readback {
+        let buffer = self.inner().device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size: bytes.max(16),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Readback { buffer }
     }
 
     /// Hands pending writes to the GPU and waits, freeing their staging memory.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::buffer::BINDING_ALIGNMENT;
+use crate::gpu::buffer::{BINDING_ALIGNMENT, Readback};
 use crate::gpu::compose::{ParamsForm, Shader};
 use crate::gpu::pipeline::Kernel;
 use crate::gpu::{Gpu, GpuError, Slice};
@@ -128,6 +128,37 @@ impl Gpu {
 
     /// Runs the graph for `state`: one compute pass, one submit. Does not wait.
     pub fn run(&self, graph: &Graph, state: State) -> Result<(), GpuError> {
+        let encoder = self.record(graph, state);
+        self.inner().queue.submit([encoder.finish()]);
+        self.check()
+    }
+
+    /// Runs the graph and reads the first `bytes` of `output`: still one pass and one submit.
+    pub fn run_and_read(
+        &self,
+        graph: &Graph,
+        state: State,
+        output: &Slice,
+        bytes: u64,
+        readback: &Readback,
+    ) -> Result<Vec<u8>, GpuError> {
+        let mut encoder = self.record(graph, state);
+        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
+        self.inner().queue.submit([encoder.finish()]);
+        readback.buffer.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
+        let waited = self.wait();
+        let result = waited.and_then(|()| {
+            let view = readback
+                .buffer
+                .get_mapped_range(0..bytes)
+                .map_err(|e| GpuError::Internal { adapter: self.facts().id(), cause: e.to_string() })?;
+            Ok(view.to_vec())
+        });
+        readback.buffer.unmap();
+        result
+    }
+
+    fn record(&self, graph: &Graph, state: State) -> wgpu::CommandEncoder {
         let inner = self.inner();
         let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
@@ -149,8 +180,7 @@ impl Gpu {
                 pass.dispatch_workgroups(x, y, z);
             }
         }
-        inner.queue.submit([encoder.finish()]);
-        self.check()
+        encoder
     }
 }
 

@@ -9,7 +9,7 @@ pub mod graph;
 pub mod pipeline;
 
 pub use adapter::{AdapterChoice, adapters};
-pub use buffer::Slice;
+pub use buffer::{Readback, Slice};
 pub use compose::{Access, Const, KernelSpec, Shader, Snippet};
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;

@@ -1,0 +1,54 @@
+//! Before an adapter runs a model for the first time: the short form of `verify`, kept in the cache
+//! directory by adapter, driver and version. Variants that fail are not used, and named.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::gpu::{Gpu, GpuError};
+use crate::kernels::{variants, verify};
+
+/// What was found on an adapter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Checks run.
+    pub checks: usize,
+    /// Classes of variants that failed and are not used.
+    pub failed_classes: BTreeSet<String>,
+}
+
+/// Verifies the adapter unless that was done before, and excludes what failed. Returns the verdict and
+/// whether it was computed now. A cache that cannot be read or written only costs the time of checking again.
+pub fn ensure_verified(gpu: &Gpu) -> Result<(Verdict, bool), GpuError> {
+    let path = cache_path(gpu);
+    let cached = path.as_ref().and_then(|path| std::fs::read(path).ok());
+    let cached = cached.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
+    let (verdict, fresh) = match cached {
+        Some(verdict) => (verdict, false),
+        None => (check(gpu)?, true),
+    };
+    if fresh && let (Some(path), Ok(json)) = (path, serde_json::to_vec_pretty(&verdict)) {
+        let _ = path.parent().map(std::fs::create_dir_all);
+        let _ = std::fs::write(path, json);
+    }
+    verdict.failed_classes.iter().for_each(|class| gpu.ban(class));
+    Ok((verdict, fresh))
+}
+
+fn check(gpu: &Gpu) -> Result<Verdict, GpuError> {
+    let checks: Vec<_> = variants::checks(gpu).into_iter().filter(|check| check.quick).collect();
+    let report = verify::run(gpu, &checks, |_, _| {})?;
+    Ok(Verdict { checks: checks.len(), failed_classes: report.failed_classes })
+}
+
+/// Where the verdict is kept; `ANYGPU_CACHE` replaces the user's cache directory.
+fn cache_path(gpu: &Gpu) -> Option<PathBuf> {
+    let base = match std::env::var_os("ANYGPU_CACHE") {
+        Some(path) => PathBuf::from(path),
+        None => dirs::cache_dir()?.join("anygpu"),
+    };
+    let options = gpu.options();
+    let flags = format!("{}{}{}", options.f16 as u8, options.subgroups as u8, options.immediates as u8);
+    Some(base.join(format!("verified-{}-{flags}.json", gpu.facts().cache_key())))
+}

@@ -1,0 +1,431 @@
+//! [`ModelSpec`] + weights + buffers → graphs: the only place that knows the order of operations.
+//!
+//! One token costs per layer nine dispatches: norm, qkv, rope + KV write, attention, output projection
+//! (adds to the residual stream), norm, gate and up, activation, down (adds). Matrices in several parts
+//! cost one dispatch per part.
+
+use crate::engine::EngineError;
+use crate::engine::weights::{Layer, Weights};
+use crate::gpu::{Gpu, GpuError, Graph, Slice, Step};
+use crate::kernels::attention::{Attention, Geometry};
+use crate::kernels::glu::{self, Act};
+use crate::kernels::kv::KvType;
+use crate::kernels::linear::Linear;
+use crate::kernels::rms_norm::{self, RmsNorm};
+use crate::kernels::rope_kv::{self, RopeKv};
+use crate::kernels::variants::Variants;
+use crate::kernels::weights::{BLOCK, Part};
+use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matmul, matvec, top_k};
+use crate::model::ModelSpec;
+use crate::model::spec::{Activation, RopeStyle};
+
+/// Tokens of logits from which the tiled matmul is used for the output matrix.
+const MATMUL_FROM: u32 = 5;
+
+/// Most candidates that the GPU hands to the sampler.
+pub const TOP_K: usize = 64;
+
+/// Sizes of a session's buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Positions in the KV cache.
+    pub context: usize,
+    /// Most tokens per run.
+    pub chunk: usize,
+    /// Most tokens whose logits are computed at once.
+    pub logits: usize,
+    /// Element type of the KV cache.
+    pub kv: KvType,
+}
+
+/// Every buffer of a session beside the weights. Activations are f32, rows padded to a multiple of 32
+/// where a matrix reads them.
+pub struct Buffers {
+    /// [`crate::gpu::graph::State`]
+    pub state: Slice,
+    /// [chunk] u32
+    pub tokens: Slice,
+    /// Residual stream, [chunk, hidden]
+    pub hidden: Slice,
+    /// [chunk, hidden]
+    pub normed: Slice,
+    /// [chunk, (heads + 2·kv_heads)·head_dim]
+    pub qkv: Slice,
+    /// [chunk, heads·head_dim]
+    pub q: Slice,
+    /// [chunk, heads·head_dim]
+    pub attended: Slice,
+    /// [chunk, 2·intermediate]
+    pub gate_up: Slice,
+    /// [chunk, intermediate]
+    pub activated: Slice,
+    /// [logits, hidden]
+    pub normed_logits: Slice,
+    /// [logits, vocab]
+    pub logits: Slice,
+    /// One [`argmax::Best`]
+    pub best: Slice,
+    /// See [`top_k::read`]
+    pub top: Slice,
+    /// Per layer K and V.
+    pub cache: Vec<[Slice; 2]>,
+    /// [context, rotary / 2] (cos, sin)
+    pub rope: Slice,
+}
+
+/// Byte sizes of the buffers, for allocation and for the memory sum.
+pub struct BufferBytes {
+    /// K and V of all layers.
+    pub kv: u64,
+    /// Everything else.
+    pub activations: u64,
+}
+
+/// The attention geometry of layer `i`.
+pub fn geometry(spec: &ModelSpec, sizes: Sizes, i: usize) -> Geometry {
+    Geometry {
+        heads: spec.n_heads,
+        kv_heads: spec.n_kv_heads,
+        head_dim: spec.head_dim,
+        context: sizes.context,
+        window: spec.window_of(i).unwrap_or(0),
+        kv: sizes.kv,
+    }
+}
+
+/// (name, bytes) of every activation buffer, in the order of [`Buffers`] from `hidden` to `top`.
+fn activation_bytes(spec: &ModelSpec, sizes: Sizes) -> [(&'static str, u64); 11] {
+    let floats = |rows: usize, cols: usize| rows as u64 * cols.next_multiple_of(BLOCK) as u64 * 4;
+    let heads = spec.n_heads * spec.head_dim;
+    [
+        ("residual stream", floats(sizes.chunk, spec.hidden)),
+        ("normed", floats(sizes.chunk, spec.hidden)),
+        ("qkv", floats(sizes.chunk, heads + 2 * spec.n_kv_heads * spec.head_dim)),
+        ("queries", floats(sizes.chunk, heads)),
+        ("attended", floats(sizes.chunk, heads)),
+        ("gate and up", floats(sizes.chunk, 2 * spec.intermediate)),
+        ("activated", floats(sizes.chunk, spec.intermediate)),
+        ("normed for logits", floats(sizes.logits, spec.hidden)),
+        ("logits", floats(sizes.logits, spec.vocab)),
+        ("best", 16),
+        ("top", top_k::result_bytes(TOP_K)),
+    ]
+}
+
+/// What a session of these sizes takes.
+pub fn buffer_bytes(spec: &ModelSpec, sizes: Sizes) -> BufferBytes {
+    let kv = (0..spec.n_layers).map(|i| 2 * geometry(spec, sizes, i).cache_bytes()).sum();
+    let rope = sizes.context as u64 * spec.rotary_dim() as u64 * 4;
+    let activations = activation_bytes(spec, sizes).iter().map(|(_, bytes)| bytes).sum::<u64>() + rope;
+    BufferBytes { kv, activations }
+}
+
+impl Buffers {
+    /// Allocates everything. `rope` is the table for this context.
+    pub fn allocate(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes, rope: Slice) -> Result<Buffers, GpuError> {
+        let mut slices = Vec::new();
+        for (name, bytes) in activation_bytes(spec, sizes) {
+            slices.push(gpu.buffer(name, bytes)?);
+        }
+        let mut slices = slices.into_iter();
+        let mut next = || slices.next().expect("one slice per entry of activation_bytes");
+        let cache = (0..spec.n_layers)
+            .map(|i| {
+                let bytes = geometry(spec, sizes, i).cache_bytes();
+                let hint = |error| match error {
+                    GpuError::TooLarge { adapter, what, bytes, limit, .. } => {
+                        let fits = limit / (bytes / sizes.context as u64).max(1);
+                        let hint = format!("; a context of at most {fits} fits (--ctx {fits}, or --kv f16)");
+                        GpuError::TooLarge { adapter, what, bytes, limit, hint }
+                    }
+                    other => other,
+                };
+                Ok([gpu.buffer("K cache", bytes).map_err(hint)?, gpu.buffer("V cache", bytes).map_err(hint)?])
+            })
+            .collect::<Result<Vec<_>, GpuError>>()?;
+        Ok(Buffers {
+            state: gpu.uniform("state", &[0; 16])?,
+            tokens: gpu.buffer("tokens", sizes.chunk as u64 * 4)?,
+            hidden: next(),
+            normed: next(),
+            qkv: next(),
+            q: next(),
+            attended: next(),
+            gate_up: next(),
+            activated: next(),
+            normed_logits: next(),
+            logits: next(),
+            best: next(),
+            top: next(),
+            cache,
+            rope,
+        })
+    }
+}
+
+/// The graphs of a session.
+pub struct Graphs {
+    /// One token through all layers, logits, the greedy choice.
+    pub decode: Graph,
+    /// A chunk of tokens through all layers.
+    pub prefill: Graph,
+    /// Logits of a few of the chunk's tokens (as many as `state` says), and the first one's greedy choice.
+    pub head: Graph,
+    /// As `head`, for many tokens.
+    pub head_many: Graph,
+    /// The [`TOP_K`] largest logits of the first row; `None` when the vocabulary is smaller.
+    pub top: Option<Graph>,
+}
+
+/// How many tokens a graph is made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    One,
+    Many,
+}
+
+/// Builds graphs for one model on one device.
+struct Builder<'a> {
+    gpu: &'a Gpu,
+    spec: &'a ModelSpec,
+    weights: &'a Weights,
+    buffers: &'a Buffers,
+    sizes: Sizes,
+    variants: Variants,
+    steps: Vec<Step>,
+}
+
+impl Graphs {
+    /// Compiles what is needed and lists the steps.
+    pub fn build(
+        gpu: &Gpu,
+        spec: &ModelSpec,
+        weights: &Weights,
+        buffers: &Buffers,
+        sizes: Sizes,
+    ) -> Result<Graphs, EngineError> {
+        let variants = Variants::of(gpu);
+        let mut builder = Builder { gpu, spec, weights, buffers, sizes, variants, steps: Vec::new() };
+        builder.body(Mode::One)?;
+        builder.head(Mode::One)?;
+        let decode = builder.take();
+        builder.body(Mode::Many)?;
+        let prefill = builder.take();
+        builder.head(Mode::One)?;
+        let head = builder.take();
+        builder.head(Mode::Many)?;
+        let head_many = builder.take();
+        let top = (spec.vocab >= TOP_K).then(|| {
+            let params = top_k::Params { cols: spec.vocab as u32, k: TOP_K as u32 };
+            top_k::step(gpu, &buffers.logits, &buffers.top, params)
+        });
+        let top = top.transpose()?.map(|step| Graph { steps: vec![step] });
+        Ok(Graphs { decode, prefill, head, head_many, top })
+    }
+
+    /// The graph for the logits of `n` tokens.
+    pub fn head_for(&self, n: u32) -> &Graph {
+        if n >= MATMUL_FROM { &self.head_many } else { &self.head }
+    }
+}
+
+impl Builder<'_> {
+    fn take(&mut self) -> Graph {
+        Graph { steps: std::mem::take(&mut self.steps) }
+    }
+
+    /// Embedding and all layers.
+    fn body(&mut self, mode: Mode) -> Result<(), EngineError> {
+        for part in &self.weights.embedding {
+            self.steps.push(embed::step(
+                self.gpu,
+                "embedding",
+                part,
+                &self.buffers.tokens,
+                &self.buffers.hidden,
+            )?);
+        }
+        for (i, layer) in self.weights.layers.iter().enumerate() {
+            self.attention(mode, i, layer)?;
+            self.mlp(mode, i, layer)?;
+        }
+        Ok(())
+    }
+
+    fn attention(&mut self, mode: Mode, i: usize, layer: &Layer) -> Result<(), EngineError> {
+        let (spec, buffers) = (self.spec, self.buffers);
+        let heads = spec.n_heads * spec.head_dim;
+        let qkv_cols = heads + 2 * spec.n_kv_heads * spec.head_dim;
+        self.norm(&format!("layer {i} norm"), &buffers.hidden, &layer.attn_norm, &buffers.normed, false)?;
+        let bias = layer.qkv_bias.as_ref();
+        let label = format!("layer {i} qkv");
+        self.linear(&label, mode, &layer.qkv, &buffers.normed, (&buffers.qkv, qkv_cols), bias, false, false)?;
+        let geometry = geometry(spec, self.sizes, i);
+        let variant = rope_kv::Variant {
+            geometry,
+            rotary: spec.rotary_dim(),
+            interleaved: spec.rope.style == RopeStyle::Interleaved,
+            qk_norm: layer.qk_norms.is_some(),
+            reduce: self.variants.reduce,
+        };
+        let [k_cache, v_cache] = &buffers.cache[i];
+        let q_stride = heads.next_multiple_of(BLOCK);
+        let rope = RopeKv {
+            qkv: &buffers.qkv,
+            norms: &layer.qk_norms.clone().unwrap_or_else(|| self.gpu.empty()),
+            rope: &buffers.rope,
+            q: &buffers.q,
+            k_cache,
+            v_cache,
+            state: &buffers.state,
+            x_stride: qkv_cols.next_multiple_of(BLOCK),
+            q_stride,
+            eps: spec.rms_eps,
+        };
+        self.steps.push(rope_kv::step(self.gpu, &format!("layer {i} rope"), variant, rope)?);
+        let attention = Attention {
+            q: &buffers.q,
+            k_cache,
+            v_cache,
+            out: &buffers.attended,
+            state: &buffers.state,
+            q_stride,
+            out_stride: q_stride,
+        };
+        let label = format!("layer {i} attention");
+        self.steps.push(match mode {
+            Mode::One => attend_decode::step(self.gpu, &label, geometry, self.variants.reduce, attention)?,
+            Mode::Many => attend_prefill::step(self.gpu, &label, geometry, attention)?,
+        });
+        let bias = layer.o_bias.as_ref();
+        let label = format!("layer {i} output");
+        self.linear(
+            &label,
+            mode,
+            &layer.o,
+            &buffers.attended,
+            (&buffers.hidden, spec.hidden),
+            bias,
+            true,
+            false,
+        )
+    }
+
+    fn mlp(&mut self, mode: Mode, i: usize, layer: &Layer) -> Result<(), EngineError> {
+        let (spec, buffers) = (self.spec, self.buffers);
+        self.norm(&format!("layer {i} mlp norm"), &buffers.hidden, &layer.mlp_norm, &buffers.normed, false)?;
+        let both = 2 * spec.intermediate;
+        let bias = layer.gate_up_bias.as_ref();
+        let label = format!("layer {i} gate and up");
+        self.linear(
+            &label,
+            mode,
+            &layer.gate_up,
+            &buffers.normed,
+            (&buffers.gate_up, both),
+            bias,
+            false,
+            false,
+        )?;
+        let act = match spec.activation {
+            Activation::Silu => Act::Silu,
+            Activation::GeluTanh => Act::GeluTanh,
+            Activation::GeluErf => Act::GeluErf,
+        };
+        let params = glu::Params {
+            inter: spec.intermediate as u32,
+            x_stride: both.next_multiple_of(BLOCK) as u32,
+            y_stride: spec.intermediate.next_multiple_of(BLOCK) as u32,
+        };
+        let label = format!("layer {i} activation");
+        self.steps.push(glu::step(self.gpu, &label, act, [&buffers.gate_up, &buffers.activated], params)?);
+        let bias = layer.down_bias.as_ref();
+        let label = format!("layer {i} down");
+        self.linear(
+            &label,
+            mode,
+            &layer.down,
+            &buffers.activated,
+            (&buffers.hidden, spec.hidden),
+            bias,
+            true,
+            false,
+        )
+    }
+
+    /// Final norm and logits of the tokens that `state` says, and the greedy choice of the first.
+    fn head(&mut self, mode: Mode) -> Result<(), EngineError> {
+        let (spec, buffers, weights) = (self.spec, self.buffers, self.weights);
+        self.norm("final norm", &buffers.hidden, &weights.output_norm, &buffers.normed_logits, true)?;
+        let y = (&buffers.logits, spec.vocab);
+        self.linear("logits", mode, &weights.output, &buffers.normed_logits, y, None, false, true)?;
+        let stride = spec.vocab.next_multiple_of(BLOCK) as u32;
+        let params = argmax::Params { cols: spec.vocab as u32, stride };
+        self.steps.push(argmax::step(self.gpu, 1, &buffers.logits, &buffers.best, params)?);
+        Ok(())
+    }
+
+    fn norm(
+        &mut self,
+        label: &str,
+        x: &Slice,
+        weight: &Slice,
+        y: &Slice,
+        of_logits: bool,
+    ) -> Result<(), EngineError> {
+        let (state, cols, eps) = (&self.buffers.state, self.spec.hidden, self.spec.rms_eps);
+        let norm = RmsNorm { x, weight, y, state, cols, eps, of_logits };
+        self.steps.push(rms_norm::step(self.gpu, label, self.variants.reduce, norm)?);
+        Ok(())
+    }
+
+    /// One dispatch per part; `y` is a buffer and its columns.
+    #[expect(clippy::too_many_arguments, reason = "one call per matrix, all of them different")]
+    fn linear(
+        &mut self,
+        label: &str,
+        mode: Mode,
+        parts: &[Part],
+        x: &Slice,
+        (y, y_cols): (&Slice, usize),
+        bias: Option<&Slice>,
+        accumulate: bool,
+        of_logits: bool,
+    ) -> Result<(), EngineError> {
+        for part in parts {
+            // A bias belongs to the whole stack; parts beyond the first see it from their first row on.
+            let bias = bias.map(|bias| self.bias_of(bias, part)).transpose()?;
+            let linear = Linear {
+                part,
+                x,
+                y,
+                y_stride: y_cols.next_multiple_of(BLOCK),
+                y_first: part.first_row,
+                bias: bias.as_ref(),
+                accumulate,
+                of_logits,
+                state: &self.buffers.state,
+            };
+            self.steps.push(match mode {
+                Mode::One => {
+                    let cols = if of_logits { MATMUL_FROM - 1 } else { 1 };
+                    let cols = if self.sizes.logits == 1 { 1 } else { cols };
+                    matvec::step(self.gpu, label, self.variants.matvec(cols), linear)?
+                }
+                Mode::Many => matmul::step(self.gpu, label, self.variants.matmul(part.dtype), linear)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// The part's share of the stack's bias, in a buffer of its own: offsets of bindings are coarse.
+    fn bias_of(&self, bias: &Slice, part: &Part) -> Result<Slice, EngineError> {
+        if part.first_row == 0 {
+            return Ok(bias.clone());
+        }
+        let slice = self.gpu.buffer("bias", part.rows as u64 * 4)?;
+        let to = Slice { bytes: part.rows as u64 * 4, ..slice.clone() };
+        self.gpu.copy(bias, part.first_row as u64 * 4, &to)?;
+        Ok(slice)
+    }
+}

@@ -1,0 +1,196 @@
+//! Prompt → streamed text.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::forward::TOP_K;
+use crate::engine::{EngineError, Logits, Sampler, SamplerOptions, Session};
+use crate::tokenizer::{DecodeStream, StopStrings};
+
+/// How to generate.
+#[derive(Clone, Debug, Default)]
+pub struct GenerateOptions {
+    /// How to choose tokens.
+    pub sampler: SamplerOptions,
+    /// Most tokens to generate; `None`: until the model ends or the context is full.
+    pub max_tokens: Option<usize>,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Vec<String>,
+    /// Go on when the model ends its answer.
+    pub ignore_eos: bool,
+}
+
+/// Why generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended its answer.
+    Eos,
+    /// `max_tokens` was reached.
+    Length,
+    /// The context is full.
+    ContextFull,
+    /// A stop string came up.
+    StopString,
+    /// The caller cancelled.
+    Cancelled,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// The text, as it was streamed.
+    pub text: String,
+    /// Generated ids, an end token included.
+    pub ids: Vec<u32>,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// Tokens of the prompt that were fed.
+    pub prompt_tokens: usize,
+    /// Time to feed the prompt and choose the first token.
+    pub prompt_time: Duration,
+    /// Time of the following tokens.
+    pub decode_time: Duration,
+}
+
+impl Generation {
+    /// Prompt tokens per second.
+    pub fn prompt_rate(&self) -> f64 {
+        self.prompt_tokens as f64 / self.prompt_time.as_secs_f64().max(1e-9)
+    }
+
+    /// Generated tokens per second, the first one (which the prompt's run gives) not counted.
+    pub fn decode_rate(&self) -> f64 {
+        self.ids.len().saturating_sub(1) as f64 / self.decode_time.as_secs_f64().max(1e-9)
+    }
+}
+
+impl Session<'_> {
+    /// Feeds `prompt` and generates. `emit` gets text as soon as whole characters are certain;
+    /// it returns `false` to stop. Cancelling keeps what was said so far.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        emit: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Generation, EngineError> {
+        let mut sampler = Sampler::new(options.sampler.clone())?;
+        prompt.iter().for_each(|id| sampler.note(*id));
+        let started = Instant::now();
+        let mut cancelled = false;
+        let fed = self.feed(prompt, Logits::Last, &mut |_| {
+            cancelled = !emit("");
+            !cancelled
+        });
+        let mut out = Output::new(self, options)?;
+        match fed {
+            Err(EngineError::Cancelled) => return Ok(out.end(FinishReason::Cancelled, 0, started.elapsed())),
+            other => other?,
+        }
+        let mut next = if options.max_tokens == Some(0) { None } else { Some(self.choose(&mut sampler)?) };
+        let prompt_time = started.elapsed();
+        let decode_started = Instant::now();
+        let finish = loop {
+            let Some(id) = next else { break FinishReason::Length };
+            sampler.note(id);
+            if let Some(finish) = out.push(self, id, options, emit) {
+                break finish;
+            }
+            if options.max_tokens.is_some_and(|most| out.ids.len() >= most) {
+                break FinishReason::Length;
+            }
+            if self.position() == self.context() {
+                break FinishReason::ContextFull;
+            }
+            next = Some(self.step(id, &mut sampler)?);
+        };
+        let tail = out.flush();
+        if !tail.is_empty() {
+            emit(&tail);
+        }
+        let mut generation = out.end(finish, prompt.len(), prompt_time);
+        generation.decode_time = decode_started.elapsed();
+        Ok(generation)
+    }
+
+    /// Feeds `id` and chooses the next token with as little read back as the sampler needs.
+    fn step(&mut self, id: u32, sampler: &mut Sampler) -> Result<u32, EngineError> {
+        if sampler.is_greedy() {
+            return self.step_greedy(id);
+        }
+        if sampler.fits_top(TOP_K) && self.graphs().top.is_some() {
+            self.feed(&[id], Logits::Last, &mut |_| true)?;
+            return self.choose(sampler);
+        }
+        Ok(sampler.sample(&self.step_logits(id)?))
+    }
+
+    /// Chooses from the logits that the last feed left.
+    fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, EngineError> {
+        if sampler.is_greedy() {
+            return self.greedy();
+        }
+        if sampler.fits_top(TOP_K)
+            && let Some(top) = self.top()?
+        {
+            return Ok(sampler.sample_sorted(&top));
+        }
+        Ok(sampler.sample(&self.logits()?))
+    }
+}
+
+/// Ids → streamed text.
+struct Output {
+    stream: DecodeStream,
+    stops: StopStrings,
+    text: String,
+    ids: Vec<u32>,
+}
+
+impl Output {
+    fn new(session: &Session<'_>, options: &GenerateOptions) -> Result<Output, EngineError> {
+        session.model().tokenizer()?;
+        Ok(Output {
+            stream: DecodeStream::continuing(true),
+            stops: StopStrings::new(options.stop.iter().cloned()),
+            text: String::new(),
+            ids: Vec::new(),
+        })
+    }
+
+    /// Takes one token; the reason to end, if there is one.
+    fn push(
+        &mut self,
+        session: &Session<'_>,
+        id: u32,
+        options: &GenerateOptions,
+        emit: &mut dyn FnMut(&str) -> bool,
+    ) -> Option<FinishReason> {
+        let Ok(tokenizer) = session.model().tokenizer() else { return Some(FinishReason::Cancelled) };
+        self.ids.push(id);
+        if tokenizer.eos_ids().contains(&id) && !options.ignore_eos {
+            return Some(FinishReason::Eos);
+        }
+        let piece = self.stops.push(&self.stream.push(tokenizer, id));
+        self.text.push_str(&piece);
+        if !emit(&piece) {
+            return Some(FinishReason::Cancelled);
+        }
+        self.stops.is_hit().then_some(FinishReason::StopString)
+    }
+
+    /// Text that was held back.
+    fn flush(&mut self) -> String {
+        if self.stops.is_hit() {
+            return String::new();
+        }
+        let mut tail = self.stops.push(&self.stream.finish());
+        tail += &self.stops.finish();
+        self.text.push_str(&tail);
+        tail
+    }
+
+    fn end(self, finish: FinishReason, prompt_tokens: usize, prompt_time: Duration) -> Generation {
+        let Output { text, ids, .. } = self;
+        Generation { text, ids, finish, prompt_tokens, prompt_time, decode_time: Duration::ZERO }
+    }
+}

@@ -1,0 +1,120 @@
+//! Does it fit? The sum is made and shown before anything is allocated.
+
+use crate::base::{AdapterFacts, AdapterKind, DType};
+use crate::engine::EngineError;
+use crate::engine::forward::{self, Sizes};
+use crate::engine::loader;
+use crate::formats::Archive;
+use crate::model::ModelSpec;
+use crate::quant::PlaneLayout;
+
+/// Staging and driver overhead that is always reserved.
+const HEADROOM_BYTES: u64 = 128 << 20;
+
+/// What a model takes on an adapter, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Needs {
+    /// Weights in their planes.
+    pub weights: u64,
+    /// KV cache of one session.
+    pub kv: u64,
+    /// Activations and tables of one session.
+    pub activations: u64,
+    /// Staging and driver overhead.
+    pub headroom: u64,
+}
+
+impl Needs {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv + self.activations + self.headroom
+    }
+}
+
+/// How much an adapter has to give, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Available {
+    /// Bytes.
+    pub bytes: u64,
+    /// For people.
+    pub source: String,
+}
+
+/// Device memory where the adapter tells, else main memory for adapters that share it.
+pub fn available(facts: &AdapterFacts, limit: Option<u64>) -> Option<Available> {
+    if let Some(bytes) = limit {
+        return Some(Available { bytes, source: "--memory".to_owned() });
+    }
+    if let (Some(bytes), false) = (facts.memory_bytes, facts.kind == AdapterKind::Cpu) {
+        return Some(Available { bytes, source: "device memory as the driver tells".to_owned() });
+    }
+    let shared = matches!(facts.kind, AdapterKind::Cpu | AdapterKind::Integrated) || facts.backend == "metal";
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let bytes = match system.available_memory() {
+        0 => system.total_memory(),
+        bytes => bytes,
+    };
+    (shared && bytes > 0)
+        .then(|| Available { bytes, source: "main memory available, which the adapter shares".to_owned() })
+}
+
+/// The sum for this model, quantization and session.
+pub fn needs(
+    archive: &Archive,
+    spec: &ModelSpec,
+    quant: Option<DType>,
+    sizes: Sizes,
+) -> Result<Needs, EngineError> {
+    let mut weights = 0;
+    for (name, shape) in spec.expected_tensors() {
+        let info = archive.tensor(name)?;
+        let (rows, cols) = match shape[..] {
+            [rows, cols] => (rows, cols),
+            _ => {
+                weights += info.n_elements() as u64 * 4;
+                continue;
+            }
+        };
+        let is_output = name == spec.tensors.embedding || name == spec.tensors.output;
+        let quant = if is_output { quant.map(crate::engine::model::output_type) } else { quant };
+        let target = loader::target(info.dtype, cols, quant, archive.bytes(info));
+        let layout = PlaneLayout::new(target.dtype, cols)
+            .map_err(|cause| EngineError::Tensor { tensor: name.to_owned(), cause })?;
+        weights += (layout.quant_row_bytes + layout.scale_row_bytes) as u64 * rows as u64;
+    }
+    let buffers = forward::buffer_bytes(spec, sizes);
+    Ok(Needs { weights, kv: buffers.kv, activations: buffers.activations, headroom: HEADROOM_BYTES })
+}
+
+/// Refuses what does not fit, with the sum.
+pub fn check(needs: &Needs, available: Option<&Available>, facts: &AdapterFacts) -> Result<(), EngineError> {
+    let Some(available) = available else { return Ok(()) };
+    if needs.total() <= available.bytes {
+        return Ok(());
+    }
+    let hint = if needs.total() - needs.kv / 2 <= available.bytes {
+        "; a shorter context fits (--ctx), or --kv f16"
+    } else {
+        "; try a smaller quantization (--quant q4_k) or a smaller model"
+    };
+    Err(EngineError::OutOfMemory {
+        adapter: facts.id(),
+        needed: mib(needs.total()),
+        available: mib(available.bytes),
+        source_of_limit: available.source.clone(),
+        parts: format!(
+            "weights {} + KV cache {} + activations {} + headroom {}",
+            mib(needs.weights),
+            mib(needs.kv),
+            mib(needs.activations),
+            mib(needs.headroom)
+        ),
+        hint: hint.to_owned(),
+    })
+}
+
+/// `1234 MiB`
+pub fn mib(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+}

@@ -1,0 +1,228 @@
+//! [`Model`]: a model on a device, ready for sessions.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::base::{AdapterKind, DType};
+use crate::engine::EngineError;
+use crate::engine::forward::Sizes;
+use crate::engine::loader::Loader;
+use crate::engine::memory::{self, Needs};
+use crate::engine::weights::Weights;
+use crate::formats::{Archive, Metadata};
+use crate::gpu::Gpu;
+use crate::kernels::kv::KvType;
+use crate::model::ModelSpec;
+use crate::tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
+
+/// Context when none is asked for, if the model was trained for more.
+pub const DEFAULT_CONTEXT: usize = 4096;
+/// Most logits computed at once, in bytes.
+const LOGITS_BYTES: usize = 16 << 20;
+
+/// How to load a model.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Type for float weights; `None` keeps what the file has.
+    pub quant: Option<DType>,
+    /// Positions of a session's KV cache; `None`: what the model was trained for, at most
+    /// [`DEFAULT_CONTEXT`].
+    pub context: Option<usize>,
+    /// Element type of the KV cache.
+    pub kv: KvType,
+    /// Prompt tokens per run; `None`: by adapter.
+    pub chunk: Option<usize>,
+    /// Pretend that the adapter has this many bytes.
+    pub memory: Option<u64>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions { quant: None, context: None, kv: KvType::F16, chunk: None, memory: None }
+    }
+}
+
+/// A model on a device.
+pub struct Model {
+    gpu: Gpu,
+    spec: ModelSpec,
+    weights: Weights,
+    tokenizer: Result<Tokenizer, TokenizerError>,
+    template: Option<ChatTemplate>,
+    metadata: Metadata,
+    sizes: Sizes,
+    needs: Needs,
+    notices: Vec<String>,
+    load_time: Duration,
+}
+
+/// The embedding and output matrices keep at least 6 bits: errors there reach the logits directly.
+pub fn output_type(quant: DType) -> DType {
+    match quant {
+        DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q4K | DType::Q5K => DType::Q6K,
+        other => other,
+    }
+}
+
+/// Files of the demo model: name and contents.
+pub const DEMO_FILES: [(&str, &[u8]); 5] = [
+    ("config.json", include_bytes!("../../examples/demo-model/model/config.json")),
+    ("generation_config.json", include_bytes!("../../examples/demo-model/model/generation_config.json")),
+    ("tokenizer.json", include_bytes!("../../examples/demo-model/model/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../examples/demo-model/model/tokenizer_config.json")),
+    ("model.safetensors", include_bytes!("../../examples/demo-model/model/model.safetensors")),
+];
+
+impl Model {
+    /// Loads a model file or folder. `progress` gets (bytes done, bytes in all) and returns false to cancel.
+    pub fn load(
+        gpu: &Gpu,
+        path: &Path,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Model, EngineError> {
+        Model::from_archive(gpu, Archive::open(path)?, options, progress)
+    }
+
+    /// Loads the model that is built into this library.
+    pub fn demo(gpu: &Gpu, options: &LoadOptions) -> Result<Model, EngineError> {
+        Model::from_archive(gpu, Archive::from_memory(DEMO_FILES)?, options, &mut |_, _| true)
+    }
+
+    /// Loads an opened archive.
+    pub fn from_archive(
+        gpu: &Gpu,
+        archive: Archive,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Model, EngineError> {
+        let started = Instant::now();
+        let spec = ModelSpec::from_archive(&archive)?;
+        let sizes = sizes(gpu, &spec, options)?;
+        let needs = memory::needs(&archive, &spec, options.quant, sizes)?;
+        memory::check(&needs, memory::available(gpu.facts(), options.memory).as_ref(), gpu.facts())?;
+        let mut notices = notices(&archive, &spec, options);
+        let (tokenizer, template) = match Tokenizer::from_metadata(&archive.metadata) {
+            Ok((tokenizer, template)) => {
+                tokenizer.check_vocab(spec.vocab)?;
+                notices.extend(tokenizer.warnings().iter().cloned());
+                (Ok(tokenizer), template)
+            }
+            // Models without any tokenizer run on token ids; damaged ones are refused.
+            Err(error @ TokenizerError::Missing { .. }) => (Err(error), None),
+            Err(error) => return Err(error.into()),
+        };
+        let total: u64 = (spec.expected_tensors().iter())
+            .filter_map(|(name, _)| archive.tensors.get(*name))
+            .map(|tensor| tensor.range.len() as u64)
+            .sum();
+        let mut done = 0;
+        let mut report = |bytes: u64| {
+            done += bytes;
+            progress(done, total)
+        };
+        let mut loader = Loader { archive: &archive, gpu, quant: options.quant, progress: &mut report };
+        let weights = Weights::load(&mut loader, &spec)?;
+        gpu.flush()?;
+        let Archive { metadata, .. } = archive;
+        let (gpu, load_time) = (gpu.clone(), started.elapsed());
+        Ok(Model { gpu, spec, weights, tokenizer, template, metadata, sizes, needs, notices, load_time })
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// What the model is.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Sizes of a session's buffers.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// The memory sum.
+    pub fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// Things worth telling the user, one line each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Time from opened files to weights on the device.
+    pub fn load_time(&self) -> Duration {
+        self.load_time
+    }
+
+    /// The tokenizer, or why there is none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, EngineError> {
+        self.tokenizer.as_ref().map_err(|e| EngineError::NoTokenizer {
+            hint: format!("{e}. Token ids still work: `anygpu logits MODEL --ids 1,2,3`"),
+        })
+    }
+
+    /// The chat template, if the model has one.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
+    /// Sampling settings that the model's makers recommend (`generation_config.json`).
+    pub fn recommended(&self, key: &str) -> Option<f64> {
+        match &self.metadata {
+            Metadata::HuggingFace(folder) => folder.generation_config.as_ref()?.get(key)?.as_f64(),
+            Metadata::Gguf(_) => None,
+        }
+    }
+}
+
+fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, EngineError> {
+    let context = options.context.unwrap_or(spec.max_context.min(DEFAULT_CONTEXT));
+    let bad = |option, expected: String, found: usize| {
+        Err(EngineError::BadOption { option, expected, found: found.to_string() })
+    };
+    if context == 0 || context > spec.max_context {
+        let trained = spec.max_context;
+        return bad("--ctx", format!("1 to {trained}, the positions the model was trained for"), context);
+    }
+    let default_chunk = if gpu.facts().kind == AdapterKind::Cpu { 64 } else { 256 };
+    let chunk = options.chunk.unwrap_or(default_chunk).min(context);
+    if chunk == 0 || chunk > 4096 {
+        return bad("--chunk", "1 to 4096 tokens".to_owned(), chunk);
+    }
+    let logits = (LOGITS_BYTES / (spec.vocab * 4)).clamp(1, chunk);
+    Ok(Sizes { context, chunk, logits, kv: options.kv })
+}
+
+/// What is transcoded or quantized otherwise than asked.
+fn notices(archive: &Archive, spec: &ModelSpec, options: &LoadOptions) -> Vec<String> {
+    let mut kinds = std::collections::BTreeMap::new();
+    for (name, shape) in spec.expected_tensors().iter().filter(|(_, shape)| shape.len() == 2) {
+        let Some(info) = archive.tensors.get(*name) else { continue };
+        let is_output = *name == spec.tensors.embedding || *name == spec.tensors.output;
+        let quant = if is_output { options.quant.map(output_type) } else { options.quant };
+        let target = super::loader::target(info.dtype, shape[1], quant, archive.bytes(info));
+        if target.dtype != target.stored && Some(target.dtype) != quant {
+            *kinds.entry((target.stored, target.dtype)).or_insert(0) += 1;
+        }
+    }
+    let mut notices: Vec<String> = kinds
+        .iter()
+        .map(|((stored, dtype), n)| {
+            format!("{n} {stored} matrices are computed as {dtype} (next native type)")
+        })
+        .collect();
+    let quantized = archive.tensors.values().any(|t| !t.dtype.is_float());
+    if let (Some(quant), true) = (options.quant, quantized) {
+        notices.push(format!("--quant {quant} applies to float weights; quantized ones stay as they are"));
+    }
+    notices
+}

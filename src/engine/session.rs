@@ -1,0 +1,233 @@
+//! [`Session`]: one conversation's KV cache and position; feeds tokens, gives logits.
+
+use crate::engine::EngineError;
+use crate::engine::forward::{Buffers, Graphs, Sizes, TOP_K};
+use crate::engine::model::Model;
+use crate::gpu::graph::State;
+use crate::gpu::{Gpu, Readback};
+use crate::kernels::argmax::Best;
+use crate::kernels::top_k;
+use crate::kernels::weights::BLOCK;
+
+/// Which logits [`Session::feed`] leaves to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logits {
+    /// None: only fill the cache.
+    None,
+    /// Of the last token.
+    Last,
+}
+
+/// A conversation: a KV cache of fixed capacity, filled from position 0 on. When it is full, feeding more
+/// is an error ([`EngineError::ContextFull`]); nothing is overwritten or shifted silently.
+pub struct Session<'m> {
+    model: &'m Model,
+    buffers: Buffers,
+    graphs: Graphs,
+    sizes: Sizes,
+    pos: usize,
+    small: Readback,
+    row: Readback,
+}
+
+impl<'m> Session<'m> {
+    /// Allocates the cache and compiles the kernels.
+    pub fn new(model: &'m Model) -> Result<Session<'m>, EngineError> {
+        let (gpu, spec) = (model.gpu(), model.spec());
+        let sizes = model.sizes();
+        let rope = crate::engine::rope::upload(gpu, spec, &model.weights().rope_factors, sizes.context)?;
+        let buffers = Buffers::allocate(gpu, spec, sizes, rope)?;
+        let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
+        let small = gpu.readback(top_k::result_bytes(TOP_K));
+        let row = gpu.readback(spec.vocab as u64 * 4);
+        Ok(Session { model, buffers, graphs, sizes, pos: 0, small, row })
+    }
+
+    fn gpu(&self) -> &Gpu {
+        self.model.gpu()
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'m Model {
+        self.model
+    }
+
+    /// Tokens in the cache.
+    pub fn position(&self) -> usize {
+        self.pos
+    }
+
+    /// Capacity of the cache.
+    pub fn context(&self) -> usize {
+        self.sizes.context
+    }
+
+    /// Most tokens per run.
+    pub fn chunk(&self) -> usize {
+        self.sizes.chunk
+    }
+
+    /// The steps, for reports.
+    pub fn graphs(&self) -> &Graphs {
+        &self.graphs
+    }
+
+    /// Forgets everything from position `pos` on.
+    pub fn truncate(&mut self, pos: usize) {
+        self.pos = self.pos.min(pos);
+    }
+
+    fn check_tokens(&self, ids: &[u32]) -> Result<(), EngineError> {
+        if ids.is_empty() {
+            return Err(EngineError::EmptyPrompt { hint: "" });
+        }
+        let vocab = self.model.spec().vocab;
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
+            return Err(EngineError::BadToken { id: *id, vocab });
+        }
+        if self.pos + ids.len() > self.sizes.context {
+            return Err(EngineError::ContextFull {
+                tokens: ids.len(),
+                used: self.pos,
+                context: self.sizes.context,
+                trained: self.model.spec().max_context,
+            });
+        }
+        Ok(())
+    }
+
+    /// Feeds tokens in chunks. `go_on` is called between chunks; `false` stops with
+    /// [`EngineError::Cancelled`], the chunks done so far stay in the cache.
+    /// With [`Logits::Last`] the logits of the last token can then be read.
+    pub fn feed(
+        &mut self,
+        ids: &[u32],
+        logits: Logits,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<(), EngineError> {
+        self.check_tokens(ids)?;
+        let chunks = ids.len().div_ceil(self.sizes.chunk);
+        for (i, chunk) in ids.chunks(self.sizes.chunk).enumerate() {
+            if !go_on(i * self.sizes.chunk) {
+                return Err(EngineError::Cancelled);
+            }
+            let last = i + 1 == chunks && logits == Logits::Last;
+            let state = self.begin(chunk);
+            if chunk.len() == 1 {
+                self.gpu().run(&self.graphs.decode, state)?;
+            } else {
+                self.gpu().run(&self.graphs.prefill, state)?;
+                if last {
+                    self.gpu().run(&self.graphs.head, state)?;
+                }
+            }
+            self.pos += chunk.len();
+            self.gpu().wait()?;
+        }
+        Ok(())
+    }
+
+    /// Feeds one token and returns the greedy choice for the next one: one pass, one submit.
+    pub fn step_greedy(&mut self, id: u32) -> Result<u32, EngineError> {
+        self.check_tokens(&[id])?;
+        let state = self.begin(&[id]);
+        let bytes =
+            self.gpu().run_and_read(&self.graphs.decode, state, &self.buffers.best, 16, &self.small)?;
+        self.pos += 1;
+        self.choice(&bytes)
+    }
+
+    /// The greedy choice after [`Session::feed`] with [`Logits::Last`].
+    pub fn greedy(&self) -> Result<u32, EngineError> {
+        let bytes = self.gpu().read(&self.buffers.best)?;
+        self.choice(&bytes)
+    }
+
+    fn choice(&self, bytes: &[u8]) -> Result<u32, EngineError> {
+        let best: Best = bytemuck::pod_read_unaligned(&bytes[..16]);
+        self.check_finite(best.bad as usize)?;
+        Ok(best.index)
+    }
+
+    fn check_finite(&self, bad: usize) -> Result<(), EngineError> {
+        let (vocab, position) = (self.model.spec().vocab, self.pos.saturating_sub(1));
+        if bad == 0 { Ok(()) } else { Err(EngineError::NotFinite { bad, vocab, position }) }
+    }
+
+    /// Feeds one token and returns all logits of the next one: one pass, one submit.
+    pub fn step_logits(&mut self, id: u32) -> Result<Vec<f32>, EngineError> {
+        self.check_tokens(&[id])?;
+        let state = self.begin(&[id]);
+        let bytes = self.model.spec().vocab as u64 * 4;
+        let logits = &self.buffers.logits;
+        let bytes = self.gpu().run_and_read(&self.graphs.decode, state, logits, bytes, &self.row)?;
+        self.pos += 1;
+        self.finite(&bytes)
+    }
+
+    /// All logits after [`Session::feed`] with [`Logits::Last`]: [vocab] f32.
+    pub fn logits(&self) -> Result<Vec<f32>, EngineError> {
+        let mut row = self.buffers.logits.clone();
+        row.bytes = (self.model.spec().vocab * 4) as u64;
+        self.finite(&self.gpu().read(&row)?)
+    }
+
+    fn finite(&self, bytes: &[u8]) -> Result<Vec<f32>, EngineError> {
+        let logits: Vec<f32> = floats(bytes);
+        self.check_finite(logits.iter().filter(|v| !v.is_finite()).count())?;
+        Ok(logits)
+    }
+
+    /// The [`TOP_K`] best (id, logit) after feeding, best first; `None` for tiny vocabularies.
+    pub fn top(&self) -> Result<Option<Vec<(u32, f32)>>, EngineError> {
+        let Some(graph) = &self.graphs.top else { return Ok(None) };
+        let bytes = top_k::result_bytes(TOP_K);
+        let read = self.gpu().run_and_read(graph, State::default(), &self.buffers.top, bytes, &self.small)?;
+        let (items, bad) = top_k::read(&read);
+        self.check_finite(bad as usize)?;
+        Ok(Some(items))
+    }
+
+    /// Feeds one chunk (at most [`Session::chunk`] tokens) and calls `each` with (index in `ids`, logits)
+    /// for every token from `first` on.
+    pub fn feed_all_logits(
+        &mut self,
+        ids: &[u32],
+        first: usize,
+        each: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<(), EngineError> {
+        self.check_tokens(ids)?;
+        let state = self.begin(ids);
+        self.gpu().run(&self.graphs.prefill, state)?;
+        self.pos += ids.len();
+        let vocab = self.model.spec().vocab;
+        let stride = vocab.next_multiple_of(BLOCK);
+        for from in (first..ids.len()).step_by(self.sizes.logits) {
+            let to = ids.len().min(from + self.sizes.logits);
+            let state = State { n_tokens: to as u32, first_logit: from as u32, ..state };
+            self.gpu().write(&self.buffers.state, 0, bytemuck::bytes_of(&state));
+            self.gpu().run(self.graphs.head_for((to - from) as u32), state)?;
+            let mut rows = self.buffers.logits.clone();
+            rows.bytes = ((to - from) * stride * 4) as u64;
+            let read = floats(&self.gpu().read(&rows)?);
+            for (i, row) in read.chunks_exact(stride).enumerate() {
+                self.check_finite(row[..vocab].iter().filter(|v| !v.is_finite()).count())?;
+                each(from + i, &row[..vocab]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes tokens and state of a run; logits of its last token.
+    fn begin(&self, ids: &[u32]) -> State {
+        let n = ids.len() as u32;
+        let state = State { pos: self.pos as u32, n_tokens: n, first_logit: n - 1, pad: 0 };
+        self.gpu().write(&self.buffers.tokens, 0, bytemuck::cast_slice(ids));
+        self.gpu().write(&self.buffers.state, 0, bytemuck::bytes_of(&state));
+        state
+    }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
