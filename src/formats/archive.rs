@@ -65,7 +65,6 @@ pub struct Archive {
 
 /// Metadata of an archive, by origin.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one value per model, never in a collection")]
 pub enum Metadata {
     /// A Hugging Face folder: parsed `config.json` and the folder's other JSON files, where present.
     HuggingFace(Box<HfFolder>),
