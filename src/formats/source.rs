@@ -1,4 +1,4 @@
-//! [`Source`]: the bytes of one file, memory-mapped or already in memory, and [`Files`]: the folder it
+//! [`Source`]: the bytes of one file, memory-mapped or already in memory, and `Files`: the folder it
 //! comes from. The only place of this layer that touches the file system.
 
 use std::borrow::Cow;

@@ -94,25 +94,17 @@ pub fn choose_index(
         return Err(GpuError::NoAdapter { backends });
     }
     let contains = |f: &AdapterFacts, part: &str| f.name.to_lowercase().contains(&part.to_lowercase());
-    let (wanted, why): (Box<dyn Fn(&AdapterFacts) -> bool>, String) = match (choice, env_name) {
-        (AdapterChoice::Auto, None) => (Box::new(|_| true), String::new()),
-        (AdapterChoice::Auto, Some(name)) => {
-            let part = name.to_owned();
-            (Box::new(move |f| contains(f, &part)), format!("WGPU_ADAPTER_NAME={name}"))
-        }
-        (AdapterChoice::Index(index), _) => {
-            let index = *index;
-            (Box::new(move |f| f.index == index), format!("--adapter {index}"))
-        }
-        (AdapterChoice::Name(name), _) => {
-            let part = name.clone();
-            (Box::new(move |f| contains(f, &part)), format!("--adapter {name}"))
-        }
-        (AdapterChoice::BackendName(backend, name), _) => {
-            let (backend, part) = (backend.clone(), name.clone());
-            let why = format!("--adapter {choice}");
-            (Box::new(move |f| f.backend == backend && contains(f, &part)), why)
-        }
+    let wanted = |f: &AdapterFacts| match (choice, env_name) {
+        (AdapterChoice::Auto, None) => true,
+        (AdapterChoice::Auto, Some(name)) => contains(f, name),
+        (AdapterChoice::Index(index), _) => f.index == *index,
+        (AdapterChoice::Name(name), _) => contains(f, name),
+        (AdapterChoice::BackendName(backend, name), _) => f.backend == *backend && contains(f, name),
+    };
+    let why = match (choice, env_name) {
+        (AdapterChoice::Auto, None) => String::new(),
+        (AdapterChoice::Auto, Some(name)) => format!("WGPU_ADAPTER_NAME={name}"),
+        _ => format!("--adapter {choice}"),
     };
     let list = |items: &[&AdapterFacts]| {
         items.iter().map(|f| format!("{} = {}", f.index, f.id())).collect::<Vec<_>>().join(", ")

@@ -43,7 +43,7 @@ pub fn shader() -> Shader {
     Shader { spec: &SPEC, consts, snippets: vec![], f16: false, subgroups: false }
 }
 
-/// One dispatch over `rows` rows. `x`: [rows, stride] f32, `result`: [rows] of [`Best`].
+/// One dispatch over `rows` rows. `x`: [rows, stride] f32, `result`: `[rows]` of [`Best`].
 pub fn step(gpu: &Gpu, rows: u32, x: &Slice, result: &Slice, params: Params) -> Result<Step, GpuError> {
     let grid = [Extent::Fixed(rows), Extent::Fixed(1), Extent::Fixed(1)];
     gpu.step("argmax", &shader(), &[x, result], params, grid)

@@ -1,4 +1,4 @@
-//! Embedding lookup: y[t] = row tokens[t]. `shaders/embed.wgsl`.
+//! Embedding lookup: `y[t]` = row `tokens[t]`. `shaders/embed.wgsl`.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -43,7 +43,7 @@ pub fn shader(dtype: DType) -> Shader {
     Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: false }
 }
 
-/// One dispatch: looks up the tokens that lie in this part of the matrix. `tokens`: [n_tokens] u32,
+/// One dispatch: looks up the tokens that lie in this part of the matrix. `tokens`: `[n_tokens]` u32,
 /// `y`: [n_tokens, hidden rounded up to a multiple of 32] f32.
 pub fn step(gpu: &Gpu, label: &str, part: &Part, tokens: &Slice, y: &Slice) -> Result<Step, GpuError> {
     let (blocks, scale_words) = (part.blocks(), part.scale_words());

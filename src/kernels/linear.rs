@@ -1,4 +1,4 @@
-//! What matvec and matmul have in common: y[col, y_first + row] (+)= bias[row] + Σ_k w[row, k] · x[col, k].
+//! What matvec and matmul have in common: `y[col, y_first + row] (+)= bias[row] + Σ_k w[row, k] · x[col, k]`.
 //! The same parameters, bindings, reference and checks; they differ in how many columns they are good at.
 
 use bytemuck::{Pod, Zeroable};
@@ -63,7 +63,7 @@ pub struct Linear<'a> {
     pub y_stride: usize,
     /// Column of y where this part's first row goes.
     pub y_first: usize,
-    /// [rows] f32.
+    /// `[rows]` f32.
     pub bias: Option<&'a Slice>,
     /// Add to y instead of replacing it.
     pub accumulate: bool,

@@ -47,7 +47,7 @@ pub fn shader(reduce: Reduce) -> Shader {
 pub struct RmsNorm<'a> {
     /// [n_tokens, stride] f32.
     pub x: &'a Slice,
-    /// [stride] f32, tail zero.
+    /// `[stride]` f32, tail zero.
     pub weight: &'a Slice,
     /// [n_tokens, stride] f32.
     pub y: &'a Slice,

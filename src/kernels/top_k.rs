@@ -34,7 +34,7 @@ pub fn result_bytes(k: usize) -> u64 {
     8 * (2 + k as u64)
 }
 
-/// One dispatch. `x`: [cols] f32; `result`: see [`read`].
+/// One dispatch. `x`: `[cols]` f32; `result`: see [`read`].
 pub fn step(gpu: &Gpu, x: &Slice, result: &Slice, params: Params) -> Result<Step, GpuError> {
     gpu.step("top_k", &shader(), &[x, result], params, [Extent::Fixed(1); 3])
 }

@@ -71,7 +71,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Allocates planes for `rows` rows, to be filled by [`Part::write_rows`].
+    /// Allocates planes for `rows` rows, to be filled through [`repack`].
     pub fn allocate(
         gpu: &Gpu,
         what: &str,

@@ -52,7 +52,7 @@ pub enum QuantError {
     /// A type that can be read but not written.
     #[error("there is no encoder for {0}")]
     NoEncoder(DType),
-    /// A type without a GPU layout; see [`native_for`](super::native_for).
+    /// A type without a GPU layout.
     #[error("{0} has no plane layout: transcode it first")]
     NoPlanes(DType),
     /// Sizes that overflow or are zero.

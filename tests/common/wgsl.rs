@@ -1,0 +1,194 @@
+//! What `tests/shaders.rs` knows of naga: one composed text in, a checked module or a complaint out.
+//! Limits are WebGPU's defaults, which wgpu does not enforce in full (the sum of workgroup memory).
+
+use anygpu::gpu::compose::{Access, KernelSpec, ParamsForm, Shader};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, StorageAccess, TypeInner};
+
+/// WebGPU default `maxComputeWorkgroupStorageSize`, bytes.
+const MAX_WORKGROUP_BYTES: u32 = 16384;
+/// WebGPU default `maxComputeInvocationsPerWorkgroup`.
+const MAX_INVOCATIONS: u32 = 256;
+/// WebGPU default `maxComputeWorkgroupSizeZ`; x and y may be as large as all of the workgroup.
+const MAX_INVOCATIONS_Z: u32 = 64;
+/// WebGPU default `maxStorageBuffersPerShaderStage`.
+const MAX_STORAGE_BUFFERS: usize = 8;
+/// What browsers offer (`maxImmediateSize`); Vulkan guarantees 128, Direct3D 256.
+const MAX_IMMEDIATE_BYTES: u32 = 64;
+
+/// A composed text after parsing and validation.
+pub(crate) struct Checked {
+    pub(crate) module: Module,
+    pub(crate) info: ModuleInfo,
+}
+
+/// What every back end makes of a shader.
+pub(crate) struct Translated {
+    /// SPIR-V 1.3 words (Vulkan 1.1).
+    pub(crate) spv: Vec<u32>,
+    /// Metal Shading Language 3.0; 2.1 has been written too.
+    pub(crate) msl: String,
+    /// HLSL, shader model 5.1, or 6.2 for variants with f16 or subgroups.
+    pub(crate) hlsl: String,
+}
+
+/// Parses and validates. Errors name the file and line the text came from.
+pub(crate) fn validate(shader: &Shader, form: ParamsForm) -> Result<Checked, String> {
+    let composed = shader.compose(form, false);
+    let module = naga::front::wgsl::parse_str(&composed.text)
+        .map_err(|e| composed.explain(&e.emit_to_string(&composed.text)))?;
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    capabilities.set(Capabilities::IMMEDIATES, form == ParamsForm::Immediate);
+    capabilities.set(Capabilities::SHADER_FLOAT16, shader.f16);
+    capabilities.set(Capabilities::SUBGROUP, shader.subgroups);
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .validate(&module)
+        .map_err(|e| composed.explain(&e.emit_to_string(&composed.text)))?;
+    Ok(Checked { module, info })
+}
+
+/// The WGSL declares exactly the bindings and parameters that the spec states.
+pub(crate) fn reflect(checked: &Checked, spec: &KernelSpec, form: ParamsForm) -> Result<(), String> {
+    let mut found = vec![None; spec.bindings.len()];
+    let mut params = None;
+    for (_, global) in checked.module.global_variables.iter() {
+        let name = global.name.as_deref().unwrap_or("(no name)");
+        if name == "params" {
+            params = Some(global);
+            continue;
+        }
+        let Some(at) = &global.binding else { continue };
+        let access = match global.space {
+            AddressSpace::Storage { access } if access == StorageAccess::LOAD => Access::Read,
+            AddressSpace::Storage { .. } => Access::Write,
+            AddressSpace::Uniform => Access::Uniform,
+            other => return Err(format!("{name}: address space {other:?} is not for bindings")),
+        };
+        let slot = match found.get_mut(at.binding as usize) {
+            Some(slot) if at.group == 0 => slot,
+            _ => return Err(format!("{name}: ({}, {}) is not in the spec", at.group, at.binding)),
+        };
+        *slot = Some((name, access));
+        if access == Access::Uniform {
+            state_fields(&checked.module, global.ty)?;
+        }
+    }
+    for (index, (want, got)) in spec.bindings.iter().zip(&found).enumerate() {
+        if Some(*want) != *got {
+            return Err(format!("binding {index}: spec has {want:?}, WGSL has {got:?}"));
+        }
+    }
+    match params {
+        None if spec.params.is_empty() => Ok(()),
+        None => Err("no variable `params`".into()),
+        Some(global) => {
+            let at = global.binding.map(|b| (b.group, b.binding as usize));
+            let (space, binding) = match form {
+                ParamsForm::Immediate => (AddressSpace::Immediate, None),
+                ParamsForm::Uniform => (AddressSpace::Uniform, Some((0, spec.bindings.len()))),
+            };
+            if (global.space, at) != (space, binding) {
+                return Err(format!("params: {:?} at {at:?}, want {space:?} at {binding:?}", global.space));
+            }
+            fields(&checked.module, global.ty, "Params", spec.params)
+        }
+    }
+}
+
+/// `struct State` equals [`anygpu::gpu::State`].
+fn state_fields(module: &Module, ty: naga::Handle<naga::Type>) -> Result<(), String> {
+    fields(module, ty, "State", &["pos", "n_tokens", "first_logit", "pad"])
+}
+
+/// The type is a struct of that name with exactly these 4-byte scalars, without gaps.
+fn fields(module: &Module, ty: naga::Handle<naga::Type>, name: &str, want: &[&str]) -> Result<(), String> {
+    let TypeInner::Struct { members, span } = &module.types[ty].inner else {
+        return Err(format!("{name} is not a struct"));
+    };
+    if module.types[ty].name.as_deref() != Some(name) {
+        return Err(format!("struct {:?} should be {name}", module.types[ty].name));
+    }
+    let got: Vec<(&str, u32)> =
+        members.iter().map(|m| (m.name.as_deref().unwrap_or("(no name)"), m.offset)).collect();
+    let want: Vec<(&str, u32)> = want.iter().zip(0..).map(|(field, i)| (*field, 4 * i)).collect();
+    if got != want {
+        return Err(format!("{name}: spec has {want:?}, WGSL has {got:?}"));
+    }
+    for member in members {
+        match module.types[member.ty].inner {
+            TypeInner::Scalar(scalar) if scalar.width == 4 => {}
+            ref other => return Err(format!("{name}.{:?} is {other:?}, not a 4-byte scalar", member.name)),
+        }
+    }
+    if *span as usize != 4 * want.len() {
+        return Err(format!("{name}: {span} bytes for {} fields", want.len()));
+    }
+    Ok(())
+}
+
+/// Default WebGPU limits hold.
+pub(crate) fn limits(checked: &Checked) -> Result<(), String> {
+    let module = &checked.module;
+    let entry = match module.entry_points.as_slice() {
+        [entry] if entry.name == "main" => entry,
+        other => return Err(format!("{} entry points, want one, `main`", other.len())),
+    };
+    let invocations: u32 = entry.workgroup_size.iter().product();
+    if invocations > MAX_INVOCATIONS || entry.workgroup_size[2] > MAX_INVOCATIONS_Z {
+        return Err(format!("workgroup size {:?}: at most {MAX_INVOCATIONS}", entry.workgroup_size));
+    }
+    let mut layouter = naga::proc::Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
+    let mut workgroup_bytes = 0;
+    let mut storage_buffers = 0;
+    for (_, global) in module.global_variables.iter() {
+        let bytes = layouter[global.ty].size;
+        match global.space {
+            // Every variable is rounded up to 16 bytes (WebGPU, "createComputePipeline").
+            AddressSpace::WorkGroup => workgroup_bytes += bytes.next_multiple_of(16),
+            AddressSpace::Storage { .. } => storage_buffers += 1,
+            AddressSpace::Immediate if bytes > MAX_IMMEDIATE_BYTES => {
+                return Err(format!("params: {bytes} bytes, at most {MAX_IMMEDIATE_BYTES}"));
+            }
+            _ => {}
+        }
+    }
+    if workgroup_bytes > MAX_WORKGROUP_BYTES {
+        return Err(format!("workgroup memory: {workgroup_bytes} bytes, at most {MAX_WORKGROUP_BYTES}"));
+    }
+    if storage_buffers > MAX_STORAGE_BUFFERS {
+        return Err(format!("{storage_buffers} storage buffers, at most {MAX_STORAGE_BUFFERS}"));
+    }
+    Ok(())
+}
+
+/// Writes the shader for every back end: Vulkan, Metal, Direct3D.
+pub(crate) fn translate(checked: &Checked, shader: &Shader) -> Result<Translated, String> {
+    let Checked { module, info } = checked;
+    let spv_options = naga::back::spv::Options { lang_version: (1, 3), ..Default::default() };
+    let spv = naga::back::spv::write_vec(module, info, &spv_options, None);
+    let spv = spv.map_err(|e| format!("SPIR-V: {e}"))?;
+    let mut msl = String::new();
+    for lang_version in [(2, 1), (3, 0)] {
+        let options = naga::back::msl::Options { lang_version, ..Default::default() };
+        let written = naga::back::msl::write_string(module, info, &options, &Default::default());
+        msl = written.map_err(|e| format!("MSL {lang_version:?}: {e}"))?.0;
+    }
+    use naga::back::hlsl::{BindTarget, Options, PipelineOptions, ShaderModel, Writer};
+    let modern = shader.f16 || shader.subgroups;
+    let options = Options {
+        shader_model: if modern { ShaderModel::V6_2 } else { ShaderModel::V5_1 },
+        // Without a target naga panics when the module has an immediate.
+        immediates_target: Some(BindTarget { space: 1, ..Default::default() }),
+        ..Default::default()
+    };
+    let pipeline_options = PipelineOptions::default();
+    let mut hlsl = String::new();
+    let mut writer = Writer::new(&mut hlsl, &options, &pipeline_options);
+    let reflection = writer.write(module, info, None).map_err(|e| format!("HLSL: {e}"))?;
+    for name in reflection.entry_point_names {
+        name.map_err(|e| format!("HLSL: {e}"))?;
+    }
+    Ok(Translated { spv, msl, hlsl })
+}
