@@ -270,7 +270,7 @@ fn open_folder(files: Files, name: String) -> Result<Archive> {
             gguf::open(&files, model, source).map(|o| o.into_archive(name, Metadata::Gguf))
         }
         [] => {
-            let (found, next) = hf::explain_folder(&names);
+            let (found, next) = hf::explain_folder(&names, &files.list_folders()?);
             Err(FormatError::NoModel { path: name, found, next })
         }
         _ => Err(FormatError::NoModel {

@@ -158,8 +158,8 @@ const WHAT_TO_GIVE: &str = "give a .gguf file or a folder with config.json and m
 const CONVERT: &str = "these are weights in PyTorch's format: convert them to safetensors, or download the \
                        model in safetensors or GGUF";
 
-/// Why a folder with the files `names` is not a model: (what was found, what to do).
-pub(super) fn explain_folder(names: &[String]) -> (String, String) {
+/// Why a folder with the files `names` and these folders is not a model: (what was found, what to do).
+pub(super) fn explain_folder(names: &[String], folders: &[String]) -> (String, String) {
     let matching = |test: &dyn Fn(&str) -> bool| {
         let found: Vec<&str> = names.iter().map(String::as_str).filter(|name| test(name)).collect();
         join_some(&found)
@@ -178,6 +178,10 @@ pub(super) fn explain_folder(names: &[String]) -> (String, String) {
             format!("{CONFIG} without weights"),
             format!("download {SINGLE} (or its shards and index) too"),
         );
+    }
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    if let (true, Some(folders)) = (names.is_empty(), join_some(&folders)) {
+        return (format!("only folders: {folders}"), "give the one that holds the model's files".into());
     }
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     (join_some(&all).unwrap_or_else(|| "no files".into()), WHAT_TO_GIVE.into())

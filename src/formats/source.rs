@@ -121,6 +121,19 @@ impl Files {
 
     /// Names of the files in it, sorted.
     pub(super) fn list(&self) -> Result<Vec<String>> {
+        // Follows links: caches of downloaded models keep the files elsewhere.
+        self.list_where(Path::is_file)
+    }
+
+    /// Names of the folders in it, sorted.
+    pub(super) fn list_folders(&self) -> Result<Vec<String>> {
+        match self {
+            Files::Memory(_) => Ok(Vec::new()),
+            Files::Disk(_) => self.list_where(Path::is_dir),
+        }
+    }
+
+    fn list_where(&self, wanted: fn(&Path) -> bool) -> Result<Vec<String>> {
         let dir = match self {
             Files::Memory(files) => return Ok(files.keys().cloned().collect()),
             Files::Disk(dir) => dir,
@@ -129,8 +142,7 @@ impl Files {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(io)? {
             let entry = entry.map_err(io)?;
-            // Follows links: caches of downloaded models keep the files elsewhere.
-            if entry.path().is_file() {
+            if wanted(&entry.path()) {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }

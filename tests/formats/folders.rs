@@ -165,6 +165,7 @@ fn paths_are_explained() {
     std::fs::write(path("model.pth"), b"PK\x03\x04").unwrap();
     std::fs::write(path("noise"), b"noise").unwrap();
     std::fs::create_dir(path("folder")).unwrap();
+    std::fs::create_dir_all(path("outer/hf")).unwrap();
     let rows = [
         ("absent", "no such file or folder; give a .gguf file"),
         ("alone.safetensors", "refers to 'config.json'"),
@@ -173,6 +174,7 @@ fn paths_are_explained() {
         ("model.pth", "a PyTorch file; these are weights in PyTorch's format"),
         ("noise", "a file that starts with \"noise\""),
         ("folder", "no files"),
+        ("outer", "only folders: hf; give the one that holds the model's files"),
     ];
     for (name, expected) in rows {
         let message = Archive::open(&path(name)).expect_err(name).to_string();
