@@ -109,7 +109,7 @@ impl Model {
                 (Ok(tokenizer), template)
             }
             // Models without any tokenizer run on token ids; damaged ones are refused.
-            Err(error @ TokenizerError::Missing { .. }) => (Err(error), None),
+            Err(error) if error.is_absence() => (Err(error), None),
             Err(error) => return Err(error.into()),
         };
         let total: u64 = (spec.expected_tensors().iter())

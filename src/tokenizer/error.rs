@@ -104,3 +104,10 @@ impl From<FormatError> for TokenizerError {
 
 /// Result of the tokenizer layer.
 pub type Result<T> = std::result::Result<T, TokenizerError>;
+
+impl TokenizerError {
+    /// True when the model simply has no tokenizer, as opposed to a damaged one.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, TokenizerError::Missing { key: "tokenizer.json" | super::gguf::KIND, .. })
+    }
+}

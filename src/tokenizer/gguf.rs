@@ -54,11 +54,16 @@ const BYTE_LEVEL: &str = "byte-level BPE";
 /// The same for `llama`.
 const SENTENCE_PIECE: &str = "SentencePiece";
 
+/// The key that says which kind of tokenizer a file has; files without it have none.
+pub(super) const KIND: &str = "tokenizer.ggml.model";
+
 impl GgufVocab {
     /// Reads the keys that are there; which of them are needed depends on the kind of tokenizer.
     pub fn from_metadata(metadata: &GgufMetadata) -> Result<GgufVocab> {
         Ok(GgufVocab {
-            model: metadata.require("tokenizer.ggml.model")?,
+            model: metadata
+                .get("tokenizer.ggml.model")?
+                .ok_or(TokenizerError::Missing { key: KIND, model: "GGUF" })?,
             pre: metadata.get("tokenizer.ggml.pre")?,
             tokens: metadata.get("tokenizer.ggml.tokens")?.unwrap_or_default(),
             scores: metadata.get("tokenizer.ggml.scores")?,

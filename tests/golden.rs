@@ -1,0 +1,117 @@
+//! Real trained models against numbers that others computed (shared/data/expected): logits, perplexities.
+
+mod common;
+#[path = "common/engine.rs"]
+mod engine;
+
+use std::path::Path;
+
+use anygpu::engine::perplexity::{Windows, perplexity};
+use anygpu::engine::{Model, Session};
+use anygpu::formats::Archive;
+use anygpu::gpu::Gpu;
+use engine::{exact, last_logits, max_difference};
+use serde_json::Value;
+
+const MODELS: [&str; 3] = ["stories260K", "TinyStories-656K", "BabyLlama-tok105"];
+/// f32 weights and cache against f64.
+const LOGITS_TOLERANCE: f64 = 2e-3;
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn load(gpu: &Gpu, path: &Path) -> Model {
+    let archive = Archive::open(path).unwrap_or_else(|e| panic!("{e}"));
+    Model::from_archive(gpu, archive, &exact(), &mut |_, _| true).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The HF folder and the GGUF file of one type.
+fn paths(shared: &Path, model: &str) -> [std::path::PathBuf; 2] {
+    let folder = shared.join("data/models").join(model);
+    [folder.join("hf"), folder.join(format!("gguf/{model}-f32.gguf"))]
+}
+
+#[test]
+fn differences_are_found() {
+    assert_eq!(max_difference(&[1.0, 2.0], &[1.0, 2.0]), 0.0);
+    assert!(max_difference(&[1.0, 2.0], &[2.0, 1.0]) > LOGITS_TOLERANCE);
+    for (got, want) in [(vec![f32::NAN], vec![1.0]), (vec![], vec![]), (vec![1.0], vec![1.0, 1.0])] {
+        assert!(!(max_difference(&got, &want) <= LOGITS_TOLERANCE), "{got:?} {want:?}");
+    }
+}
+
+#[test]
+fn logits_of_all_prompts() {
+    let Some(shared) = common::shared() else { return };
+    let golden = json(&shared.join("data/expected/golden.json"));
+    let gpu = engine::gpu();
+    for name in MODELS {
+        for path in paths(&shared, name) {
+            let model = load(&gpu, &path);
+            for prompt in golden[name]["prompts"].as_array().expect("prompts") {
+                let text = prompt["text"].as_str().expect("text");
+                let ids: Vec<u32> = serde_json::from_value(prompt["ids"].clone()).expect("ids");
+                let tokenizer = model.tokenizer().expect("tokenizer");
+                assert_eq!(tokenizer.encode(text, true, false).expect("encodes"), ids, "{name}: {text}");
+                let want: Vec<f64> = serde_json::from_value(prompt["last_logits"].clone()).expect("logits");
+                for one_by_one in [false, true] {
+                    let worst = max_difference(&last_logits(&model, &ids, one_by_one), &want);
+                    println!("{} {text:?} one by one {one_by_one}: {worst:.1e}", path.display());
+                    assert!(worst <= LOGITS_TOLERANCE, "{}: {text}: off by {worst}", path.display());
+                }
+            }
+        }
+    }
+}
+
+/// Perplexity over the evaluation text, both ways of cutting it.
+fn perplexities(gpu: &Gpu, shared: &Path, path: &Path) -> [f64; 2] {
+    let model = load(gpu, path);
+    let text = std::fs::read_to_string(shared.join("data/text-share-alike/tinystories_eval_ascii.txt"))
+        .expect("evaluation text");
+    let tokenizer = model.tokenizer().expect("tokenizer");
+    let ids = tokenizer.encode(&text, true, false).expect("encodes");
+    let mut session = Session::new(&model).expect("session");
+    [(Windows::Plain(255), 24), (Windows::Half(256), 16)].map(|(windows, limit)| {
+        let result = perplexity(&mut session, &ids, tokenizer.bos(), windows, limit, &mut |_, _| true);
+        result.expect("perplexity").ppl
+    })
+}
+
+fn check_perplexity(what: &str, got: f64, want: f64, tolerance: f64) {
+    let error = (got / want - 1.0).abs();
+    println!("{what}: {got:.5}, expected {want:.5}: {:.4} %", 100.0 * error);
+    assert!(error <= tolerance, "{what}: {got}, expected {want} ± {} %", 100.0 * tolerance);
+}
+
+#[test]
+fn perplexity_of_float_models() {
+    let Some(shared) = common::shared() else { return };
+    let golden = json(&shared.join("data/expected/golden.json"));
+    let gpu = engine::gpu();
+    for name in MODELS {
+        let plain = golden[name]["eval"]["ppl"].as_f64().expect("ppl");
+        let half = golden[name]["llama_perplexity_style"]["ppl"].as_f64().expect("ppl");
+        let [hf, gguf] = paths(&shared, name);
+        let f16 = gguf.with_file_name(format!("{name}-f16.gguf"));
+        for (path, tolerance) in [(hf, 1e-3), (gguf, 1e-3), (f16, 5e-3)] {
+            let [got_plain, got_half] = perplexities(&gpu, &shared, &path);
+            check_perplexity(&format!("{} plain", path.display()), got_plain, plain, tolerance);
+            check_perplexity(&format!("{} halves", path.display()), got_half, half, tolerance);
+        }
+    }
+}
+
+#[test]
+fn perplexity_of_quantized_models() {
+    let Some(shared) = common::shared() else { return };
+    let expected = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/quantized_perplexity.json"));
+    let gpu = engine::gpu();
+    for (file, want) in expected["float64"].as_object().expect("an object") {
+        let path = shared.join("data/models/TinyStories-656K/gguf").join(file);
+        let [got, _] = perplexities(&gpu, &shared, &path);
+        check_perplexity(file, got, want.as_f64().expect("a number"), 1e-3);
+    }
+}
