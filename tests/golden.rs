@@ -66,18 +66,20 @@ fn logits_of_all_prompts() {
     }
 }
 
-/// Perplexity over the evaluation text, both ways of cutting it.
-fn perplexities(gpu: &Gpu, shared: &Path, path: &Path) -> [f64; 2] {
+/// golden.json's own way of cutting the text, and llama.cpp's.
+const PLAIN: (Windows, usize) = (Windows::Plain(255), 24);
+const HALVES: (Windows, usize) = (Windows::Half(256), 16);
+
+/// Perplexity over the evaluation text.
+fn perplexity_of(gpu: &Gpu, shared: &Path, path: &Path, (windows, limit): (Windows, usize)) -> f64 {
     let model = load(gpu, path);
     let text = std::fs::read_to_string(shared.join("data/text-share-alike/tinystories_eval_ascii.txt"))
         .expect("evaluation text");
     let tokenizer = model.tokenizer().expect("tokenizer");
     let ids = tokenizer.encode(&text, true, false).expect("encodes");
     let mut session = Session::new(&model).expect("session");
-    [(Windows::Plain(255), 24), (Windows::Half(256), 16)].map(|(windows, limit)| {
-        let result = perplexity(&mut session, &ids, tokenizer.bos(), windows, limit, &mut |_, _| true);
-        result.expect("perplexity").ppl
-    })
+    let result = perplexity(&mut session, &ids, tokenizer.bos(), windows, limit, &mut |_, _| true);
+    result.expect("perplexity").ppl
 }
 
 fn check_perplexity(what: &str, got: f64, want: f64, tolerance: f64) {
@@ -96,10 +98,11 @@ fn perplexity_of_float_models() {
         let half = golden[name]["llama_perplexity_style"]["ppl"].as_f64().expect("ppl");
         let [hf, gguf] = paths(&shared, name);
         let f16 = gguf.with_file_name(format!("{name}-f16.gguf"));
-        for (path, tolerance) in [(hf, 1e-3), (gguf, 1e-3), (f16, 5e-3)] {
-            let [got_plain, got_half] = perplexities(&gpu, &shared, &path);
-            check_perplexity(&format!("{} plain", path.display()), got_plain, plain, tolerance);
-            check_perplexity(&format!("{} halves", path.display()), got_half, half, tolerance);
+        for (path, windows, want, tolerance) in
+            [(hf, PLAIN, plain, 1e-3), (gguf, HALVES, half, 1e-3), (f16, PLAIN, plain, 5e-3)]
+        {
+            let got = perplexity_of(&gpu, &shared, &path, windows);
+            check_perplexity(&path.display().to_string(), got, want, tolerance);
         }
     }
 }
@@ -111,7 +114,7 @@ fn perplexity_of_quantized_models() {
     let gpu = engine::gpu();
     for (file, want) in expected["float64"].as_object().expect("an object") {
         let path = shared.join("data/models/TinyStories-656K/gguf").join(file);
-        let [got, _] = perplexities(&gpu, &shared, &path);
+        let got = perplexity_of(&gpu, &shared, &path, PLAIN);
         check_perplexity(file, got, want.as_f64().expect("a number"), 1e-3);
     }
 }

@@ -20,18 +20,32 @@ pub struct GpuOptions {
     pub immediates: bool,
     /// Ask for WebGPU's default limits only (128 MiB bindings, 16 KiB workgroup memory …).
     pub default_limits: bool,
+    /// Bind at most this many bytes at once, however much more the adapter would.
+    pub max_binding_bytes: Option<u64>,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { f16: true, subgroups: true, immediates: true, default_limits: false }
+        GpuOptions {
+            f16: true,
+            subgroups: true,
+            immediates: true,
+            default_limits: false,
+            max_binding_bytes: None,
+        }
     }
 }
 
 impl GpuOptions {
     /// The least that any WebGPU implementation offers.
     pub fn plain() -> Self {
-        GpuOptions { f16: false, subgroups: false, immediates: false, default_limits: true }
+        GpuOptions {
+            f16: false,
+            subgroups: false,
+            immediates: false,
+            default_limits: true,
+            max_binding_bytes: None,
+        }
     }
 }
 
@@ -83,7 +97,8 @@ impl Gpu {
         facts.immediates = features.contains(wgpu::Features::IMMEDIATES);
         let limits = limits(&handle.limits(), options, facts.immediates);
         facts.max_buffer_bytes = limits.max_buffer_size;
-        facts.max_binding_bytes = limits.max_storage_buffer_binding_size;
+        let binding = limits.max_storage_buffer_binding_size;
+        facts.max_binding_bytes = binding.min(options.max_binding_bytes.unwrap_or(u64::MAX));
         facts.max_workgroup_bytes = limits.max_compute_workgroup_storage_size;
         facts.max_invocations = limits.max_compute_invocations_per_workgroup;
         let request = handle.request_device(&wgpu::DeviceDescriptor {

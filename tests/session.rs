@@ -1,0 +1,195 @@
+//! Sessions on the demo model: chunks, the end of the context, split matrices, and what goes wrong.
+
+#[path = "common/engine.rs"]
+mod engine;
+
+use anygpu::engine::model::DEMO_FILES;
+use anygpu::engine::{
+    EngineError, FinishReason, GenerateOptions, LoadOptions, Logits, Model, SamplerOptions, Session,
+};
+use anygpu::formats::Archive;
+use anygpu::gpu::{AdapterChoice, Gpu, GpuError, GpuOptions};
+use engine::{exact, last_logits, max_difference};
+
+fn f64s(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|v| f64::from(*v)).collect()
+}
+
+/// Seeded token ids that need not make sense.
+fn ids(n: usize) -> Vec<u32> {
+    (0..n as u32).map(|i| 5 + i.wrapping_mul(2_654_435_761) % 2000).collect()
+}
+
+fn feed(session: &mut Session<'_>, ids: &[u32]) -> Result<(), EngineError> {
+    session.feed(ids, Logits::Last, &mut |_| true)
+}
+
+#[test]
+fn a_long_prompt_in_chunks_equals_token_by_token() {
+    let gpu = engine::gpu();
+    let ids = ids(300);
+    let single = last_logits(&Model::demo(&gpu, &exact()).expect("model"), &ids, true);
+    for chunk in [7, 64, 256] {
+        let options = LoadOptions { chunk: Some(chunk), ..exact() };
+        let model = Model::demo(&gpu, &options).expect("model");
+        let worst = max_difference(&last_logits(&model, &ids, false), &f64s(&single));
+        println!("chunks of {chunk}: {worst:.1e}");
+        assert!(worst <= 2e-3, "chunks of {chunk}: off by {worst}");
+        let other = last_logits(&model, &ids[..299], false);
+        assert!(max_difference(&other, &f64s(&single)) > 2e-3, "another prompt gives other logits");
+    }
+}
+
+#[test]
+fn the_end_of_the_context_is_an_error_and_a_finish_reason() {
+    let model = Model::demo(&engine::gpu(), &LoadOptions { context: Some(32), ..exact() }).expect("model");
+    let mut session = Session::new(&model).expect("session");
+    match feed(&mut session, &ids(33)) {
+        Err(EngineError::ContextFull { tokens: 33, used: 0, context: 32, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(session.position(), 0);
+    feed(&mut session, &ids(32)).expect("fits exactly");
+    let at_end = session.logits().expect("logits of the last position");
+    assert!(matches!(feed(&mut session, &[5]), Err(EngineError::ContextFull { used: 32, .. })));
+    session.truncate(31);
+    feed(&mut session, &ids(32)[31..]).expect("the last token again");
+    assert!(max_difference(&session.logits().expect("logits"), &f64s(&at_end)) <= 2e-3);
+    session.truncate(0);
+    let options = GenerateOptions {
+        sampler: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
+        ignore_eos: true,
+        ..GenerateOptions::default()
+    };
+    let generation = session.generate(&ids(30), &options, &mut |_| true).expect("generates");
+    assert_eq!(generation.finish, FinishReason::ContextFull);
+    // Tokens 31 and 32 fill the cache; the one after them is still known.
+    assert_eq!(generation.ids.len(), 3);
+}
+
+#[test]
+fn matrices_beyond_the_binding_limit_are_split() {
+    let whole = Model::demo(&engine::gpu(), &exact()).expect("model");
+    let options = GpuOptions { max_binding_bytes: Some(192 << 10), ..GpuOptions::default() };
+    let gpu = Gpu::open(&AdapterChoice::Auto, options).expect("device");
+    let context = Some(64);
+    for quant in [None, Some(anygpu::base::DType::Q8_0)] {
+        let small = LoadOptions { context, quant, chunk: Some(8), ..exact() };
+        let whole = match quant {
+            None => last_logits(&whole, &ids(20), false),
+            _ => last_logits(&Model::demo(whole.gpu(), &small).expect("model"), &ids(20), false),
+        };
+        let split = Model::demo(&gpu, &small).expect("split model");
+        for one_by_one in [false, true] {
+            let worst = max_difference(&last_logits(&split, &ids(20), one_by_one), &f64s(&whole));
+            assert!(worst <= 1e-4, "{quant:?}: off by {worst}");
+        }
+        let (n_split, n_whole) = (steps(&split), steps(&Model::demo(&engine::gpu(), &small).expect("model")));
+        assert!(n_split > n_whole + 8, "{n_split} dispatches where unsplit has {n_whole}");
+    }
+}
+
+fn steps(model: &Model) -> usize {
+    Session::new(model).expect("session").graphs().decode.dispatches()
+}
+
+#[test]
+fn stated_bytes_are_the_weights_that_a_token_reads() {
+    let model = Model::demo(&engine::gpu(), &exact()).expect("model");
+    let session = Session::new(&model).expect("session");
+    let (stated, needed) = (session.graphs().decode.bytes(), model.needs().weights);
+    // Tied: the output matrix is read whole, the embedding's row again.
+    assert!(stated >= needed && stated < needed + (64 << 10), "{stated} stated, weights are {needed}");
+}
+
+#[test]
+fn too_little_memory_is_refused_with_the_sum() {
+    let options = LoadOptions { memory: Some(1 << 20), ..exact() };
+    let error = Model::demo(&engine::gpu(), &options).err().expect("refused").to_string();
+    for part in ["weights", "KV cache", "activations", "headroom", "1 MiB", "--memory"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn nan_weights_are_found() {
+    let files = DEMO_FILES.map(|(name, bytes)| {
+        let mut bytes = bytes.to_vec();
+        if name == "model.safetensors" {
+            let n = bytes.len();
+            bytes[n - 2..].copy_from_slice(&0x7fc0u16.to_le_bytes()); // the last bf16 of the data
+        }
+        (name, bytes)
+    });
+    let archive = Archive::from_memory(files).expect("still well-formed");
+    let model = Model::from_archive(&engine::gpu(), archive, &exact(), &mut |_, _| true).expect("loads");
+    let mut session = Session::new(&model).expect("session");
+    feed(&mut session, &ids(40)).expect("runs");
+    assert!(matches!(session.greedy(), Err(EngineError::NotFinite { .. })), "{:?}", session.greedy());
+    assert!(matches!(session.logits(), Err(EngineError::NotFinite { .. })));
+    assert!(matches!(session.step_greedy(7), Err(EngineError::NotFinite { position: 40, .. })));
+}
+
+#[test]
+fn a_lost_device_is_an_error() {
+    let gpu = engine::gpu();
+    let model = Model::demo(&gpu, &exact()).expect("model");
+    let mut session = Session::new(&model).expect("session");
+    feed(&mut session, &ids(4)).expect("runs");
+    gpu.destroy();
+    let error = feed(&mut session, &ids(4)).and_then(|()| session.greedy()).expect_err("the device is gone");
+    assert!(matches!(error, EngineError::Gpu(GpuError::Lost { .. })), "{error}");
+}
+
+#[test]
+fn absurd_requests_are_refused() {
+    let gpu = engine::gpu();
+    for options in [
+        LoadOptions { context: Some(0), ..exact() },
+        LoadOptions { context: Some(1 << 40), ..exact() },
+        LoadOptions { chunk: Some(0), ..exact() },
+    ] {
+        assert!(matches!(Model::demo(&gpu, &options), Err(EngineError::BadOption { .. })), "{options:?}");
+    }
+    let model = Model::demo(&gpu, &exact()).expect("model");
+    let mut session = Session::new(&model).expect("session");
+    assert!(matches!(feed(&mut session, &[]), Err(EngineError::EmptyPrompt { .. })));
+    assert!(matches!(feed(&mut session, &[1 << 30]), Err(EngineError::BadToken { .. })));
+    let mut asked = 0;
+    let cancelled = session.feed(&ids(300), Logits::Last, &mut |_| {
+        asked += 1;
+        asked < 3
+    });
+    assert!(matches!(cancelled, Err(EngineError::Cancelled)));
+    assert_eq!(session.position(), 2 * session.chunk());
+}
+
+#[test]
+fn two_models_share_a_device_and_sampling_repeats() {
+    let gpu = engine::gpu();
+    let one = Model::demo(&gpu, &exact()).expect("model");
+    let quant = Some(anygpu::base::DType::Q8_0);
+    let two = Model::demo(&gpu, &LoadOptions { quant, ..exact() }).expect("model");
+    let mut sessions = [Session::new(&one).expect("session"), Session::new(&two).expect("session")];
+    let compiled = gpu.kernels_compiled();
+    assert!(compiled > 0);
+    for top_k in [40, 0] {
+        let sampler = SamplerOptions { seed: 9, top_k, temperature: 1.0, ..SamplerOptions::default() };
+        let options = GenerateOptions { sampler, max_tokens: Some(12), ..GenerateOptions::default() };
+        for session in &mut sessions {
+            let mut run = || {
+                session.truncate(0);
+                let mut streamed = String::new();
+                let generation = session
+                    .generate(&ids(9), &options, &mut |text| {
+                        streamed += text;
+                        true
+                    })
+                    .expect("generates");
+                assert_eq!(streamed, generation.text);
+                generation.ids
+            };
+            assert_eq!(run(), run(), "the same seed gives the same tokens");
+        }
+    }
+}
