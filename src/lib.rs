@@ -1,6 +1,8 @@
 //! anygpu: language models on any GPU adapter.
 
 pub mod base;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod engine;
 pub mod formats;
 pub mod gpu;

@@ -75,13 +75,16 @@ impl Session<'_> {
     ) -> Result<Generation, EngineError> {
         let mut sampler = Sampler::new(options.sampler.clone())?;
         prompt.iter().for_each(|id| sampler.note(*id));
+        // After nothing but BOS a text begins: its first space is the tokenizer's, not the writer's.
+        let tokenizer = self.model().tokenizer()?;
+        let begins = self.position() == 0 && prompt.iter().all(|id| tokenizer.is_special(*id));
         let started = Instant::now();
         let mut cancelled = false;
         let fed = self.feed(prompt, Logits::Last, &mut |_| {
             cancelled = !emit("");
             !cancelled
         });
-        let mut out = Output::new(self, options)?;
+        let mut out = Output::new(self, options, begins)?;
         match fed {
             Err(EngineError::Cancelled) => return Ok(out.end(FinishReason::Cancelled, 0, started.elapsed())),
             other => other?,
@@ -147,10 +150,10 @@ struct Output {
 }
 
 impl Output {
-    fn new(session: &Session<'_>, options: &GenerateOptions) -> Result<Output, EngineError> {
-        session.model().tokenizer()?;
+    fn new(session: &Session<'_>, options: &GenerateOptions, begins: bool) -> Result<Output, EngineError> {
+        let tokenizer = session.model().tokenizer()?;
         Ok(Output {
-            stream: DecodeStream::continuing(true),
+            stream: if begins { DecodeStream::new(tokenizer, true) } else { DecodeStream::continuing(true) },
             stops: StopStrings::new(options.stop.iter().cloned()),
             text: String::new(),
             ids: Vec::new(),

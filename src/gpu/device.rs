@@ -49,6 +49,17 @@ impl GpuOptions {
     }
 }
 
+/// A deliberate fault in a kernel's text, to show that checks find faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Kernel name.
+    pub kernel: &'static str,
+    /// Part of its WGSL text.
+    pub find: &'static str,
+    /// What stands there instead, everywhere.
+    pub replace: &'static str,
+}
+
 /// An open device. Cheap to clone; several models may share one.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
@@ -62,6 +73,7 @@ pub(super) struct Inner {
     pub(super) kernels: Mutex<HashMap<String, Arc<Kernel>>>,
     /// Variant classes that failed verification on this adapter and must not be used.
     banned: Mutex<HashSet<String>>,
+    fault: Mutex<Option<Fault>>,
     trouble: Arc<Mutex<Trouble>>,
     pub(super) empty: wgpu::Buffer,
 }
@@ -119,8 +131,9 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        let (kernels, banned) = (Mutex::default(), Mutex::default());
-        Ok(Gpu(Arc::new(Inner { device, queue, facts, why, options, kernels, banned, trouble, empty })))
+        let (kernels, banned, fault) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let inner = Inner { device, queue, facts, why, options, kernels, banned, fault, trouble, empty };
+        Ok(Gpu(Arc::new(inner)))
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -155,6 +168,20 @@ impl Gpu {
     /// Was this class excluded?
     pub fn is_banned(&self, class: &str) -> bool {
         lock(&self.0.banned).contains(class)
+    }
+
+    /// From now on compiles this kernel with a fault: only for showing that checks fail.
+    pub fn sabotage(&self, fault: Fault) {
+        lock(&self.0.kernels).clear();
+        *lock(&self.0.fault) = Some(fault);
+    }
+
+    /// The text of `kernel` with the fault that [`Gpu::sabotage`] asked for, normally unchanged.
+    pub(super) fn sabotaged(&self, kernel: &str, text: String) -> String {
+        match *lock(&self.0.fault) {
+            Some(fault) if fault.kernel == kernel => text.replace(fault.find, fault.replace),
+            _ => text,
+        }
     }
 
     /// Number of kernels compiled so far.

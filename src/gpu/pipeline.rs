@@ -34,7 +34,8 @@ impl Gpu {
     fn compile(&self, shader: &Shader, label: String) -> Result<Kernel, GpuError> {
         let device = &self.inner().device;
         let form = self.params_form();
-        let composed = shader.compose(form, false);
+        let mut composed = shader.compose(form, false);
+        composed.text = self.sabotaged(shader.spec.name, composed.text);
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(&label),

@@ -14,6 +14,7 @@ pub mod matvec;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope_kv;
+pub mod sabotage;
 pub mod top_k;
 pub mod variants;
 pub mod verify;

@@ -1,0 +1,168 @@
+//! The interactive chat. Models without a chat template continue each line as a text of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use super::open::{Source, note};
+use super::report::Rates;
+use super::{DONE, interrupt, print, prompt};
+use crate::engine::{EngineError, FinishReason, GenerateOptions, Generation, Session};
+use crate::tokenizer::Message;
+
+const HELP: &str = "\
+/reset  forget the conversation
+/help   this list
+/exit   end (Ctrl-D, or Ctrl-C twice, too)
+Ctrl-C  stop the answer";
+
+/// A conversation and what of it is in the session's cache.
+struct Chat<'s, 'm> {
+    session: &'s mut Session<'m>,
+    opening: Vec<Message>,
+    messages: Vec<Message>,
+    /// Ids in the cache, one per position.
+    cached: Vec<u32>,
+    options: GenerateOptions,
+    is_chat: bool,
+}
+
+/// Talks until the user ends it.
+pub(super) fn run(
+    session: &mut Session<'_>,
+    source: &Source,
+    opening: Vec<Message>,
+    options: GenerateOptions,
+    is_chat: bool,
+) -> anyhow::Result<u8> {
+    let what = match is_chat {
+        true => "a chat",
+        false => "this model has no chat template: it continues each line you type",
+    };
+    note(&format!("{source}: {what}. /help for help, Ctrl-D to end"));
+    let mut chat = Chat { session, messages: opening.clone(), opening, cached: Vec::new(), options, is_chat };
+    let history = history_path();
+    let mut editor = DefaultEditor::new()?;
+    if let Some(path) = &history {
+        let _ = editor.load_history(path);
+    }
+    let mut interrupted = false;
+    loop {
+        match editor.readline("> ") {
+            Ok(line) => {
+                interrupted = false;
+                let _ = editor.add_history_entry(&line);
+                match line.trim() {
+                    "" => {}
+                    "/exit" | "/quit" => break,
+                    "/reset" => chat.reset(),
+                    "/help" => note(&format!("\n{HELP}")),
+                    command if command.starts_with('/') && !command.contains(char::is_whitespace) => {
+                        note(&format!("there is no command {command}; /help lists them"));
+                    }
+                    _ => chat.turn(&line)?,
+                }
+            }
+            Err(ReadlineError::Interrupted) if !interrupted => {
+                interrupted = true;
+                note("Ctrl-C once more, or Ctrl-D, to end");
+            }
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(path) = &history {
+        // Losing the history is no reason to end with an error.
+        let _ = path.parent().map(std::fs::create_dir_all);
+        let _ = editor.save_history(path);
+    }
+    Ok(DONE)
+}
+
+impl Chat<'_, '_> {
+    fn reset(&mut self) {
+        self.messages = self.opening.clone();
+        note("the conversation is forgotten");
+    }
+
+    /// One question and its answer. Errors that the user can mend are shown; the others end the chat.
+    fn turn(&mut self, line: &str) -> anyhow::Result<()> {
+        interrupt::clear();
+        if !self.is_chat {
+            self.messages.clear();
+        }
+        self.messages.push(Message::new("user", line));
+        match self.answer() {
+            Ok(done) => {
+                self.messages.push(Message::new("assistant", &done.text));
+                let rates = Rates::of(self.session, &done, Duration::ZERO);
+                note(&rates.line(self.session, &done, false));
+                self.explain(done.finish);
+                Ok(())
+            }
+            Err(error) => {
+                self.messages.pop();
+                match error.downcast_ref() {
+                    Some(EngineError::ContextFull { .. }) => {
+                        note(&format!("{error:#}. /reset forgets the conversation"));
+                        Ok(())
+                    }
+                    Some(EngineError::Tokenizer(_) | EngineError::NotFinite { .. }) => {
+                        note(&format!("{error:#}"));
+                        Ok(())
+                    }
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Feeds what is new since the last turn and streams the answer.
+    fn answer(&mut self) -> anyhow::Result<Generation> {
+        let model = self.session.model();
+        let ids = match self.is_chat {
+            true => prompt::chat_ids(model, &self.messages)?,
+            false => prompt::raw_ids(model, self.messages.last().map_or("", |m| &m.content))?,
+        };
+        let common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b).count();
+        let common = common.min(ids.len().saturating_sub(1));
+        self.session.truncate(common);
+        let mut printed = if self.is_chat { Ok(()) } else { print(&self.messages[0].content) };
+        let result = self.session.generate(&ids[common..], &self.options, &mut |piece| {
+            if printed.is_ok() && !piece.is_empty() {
+                printed = print(piece);
+            }
+            printed.is_ok() && !interrupt::requested()
+        });
+        self.cached = ids;
+        if let Ok(done) = &result {
+            self.cached.extend(&done.ids);
+        }
+        self.cached.truncate(self.session.position());
+        printed?;
+        print("\n")?;
+        Ok(result?)
+    }
+
+    fn explain(&self, finish: FinishReason) {
+        match finish {
+            FinishReason::Cancelled => note("stopped"),
+            FinishReason::ContextFull => note(&format!(
+                "the context of {} tokens is full: /reset forgets the conversation, --ctx sets its size",
+                self.session.context()
+            )),
+            _ => {}
+        }
+    }
+}
+
+/// Lines typed before; `ANYGPU_CACHE` replaces the user's cache directory.
+fn history_path() -> Option<PathBuf> {
+    let base = match std::env::var_os("ANYGPU_CACHE") {
+        Some(path) => PathBuf::from(path),
+        None => dirs::cache_dir()?.join("anygpu"),
+    };
+    Some(base.join("history.txt"))
+}

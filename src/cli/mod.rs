@@ -1,0 +1,91 @@
+//! The command line: arguments in, results on stdout, progress and warnings on stderr.
+//!
+//! Exit codes: 0 done (a closed pipe too), 1 a negative answer (`verify` found something wrong), 2 an error,
+//! 130 stopped with Ctrl-C. One file per command; the commands only put together what the library does.
+
+mod args;
+mod chat;
+mod devices;
+mod interrupt;
+mod logits;
+mod open;
+mod perplexity;
+mod prompt;
+mod report;
+mod run;
+mod verify;
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+
+use clap::Parser;
+
+use crate::engine::EngineError;
+use args::{Cli, Command, RunArgs};
+
+/// Done.
+const DONE: u8 = 0;
+/// The answer is no.
+const NEGATIVE: u8 = 1;
+/// An error.
+const ERROR: u8 = 2;
+/// Stopped with Ctrl-C, as shells count: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Ends the process: handed in by the program, so that the library never does it by itself.
+pub type Exit = fn(i32) -> !;
+
+/// Runs the command line `arguments`, the program's name first. Returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, exit: Exit) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; a closed pipe while printing them neither.
+            let _ = error.print();
+            return if error.use_stderr() { ERROR } else { DONE };
+        }
+    };
+    match dispatch(cli, exit) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => DONE,
+        Err(error) if matches!(error.downcast_ref(), Some(EngineError::Cancelled)) => {
+            eprintln!("anygpu: stopped");
+            INTERRUPTED
+        }
+        Err(error) => {
+            eprintln!("anygpu: {error:#}");
+            ERROR
+        }
+    }
+}
+
+fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
+    let device = &cli.device;
+    match cli.command {
+        None => run::run(&RunArgs::story(), device, exit),
+        Some(Command::Run(args)) => run::run(&args, device, exit),
+        Some(Command::Devices(args)) => devices::run(&args, device),
+        Some(Command::Verify(args)) => verify::run(&args, device),
+        Some(Command::Logits(args)) => logits::run(&args, device),
+        Some(Command::Perplexity(args)) => perplexity::run(&args, device),
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |io: &std::io::Error| io.kind() == ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
+}
+
+/// Writes to stdout at once.
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes one JSON document to stdout.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(print(&text)?)
+}

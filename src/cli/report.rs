@@ -1,0 +1,126 @@
+//! What a run took: one line for people, one object for programs.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::engine::forward::{TOP_K, geometry};
+use crate::engine::{GenerateOptions, Generation, Sampler, Session};
+
+/// Times and rates of one generation.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Rates {
+    /// Opening the model until the session was ready.
+    pub(super) load_s: f64,
+    /// Prompt in until the first token was known.
+    pub(super) first_token_s: f64,
+    /// Prompt tokens per second.
+    pub(super) prompt_tok_s: f64,
+    /// Tokens per second after the first; 0 when there are none.
+    pub(super) decode_tok_s: f64,
+    /// Bytes that one token in the middle of the answer must read: weights and KV cache.
+    pub(super) bytes_per_token: u64,
+    /// `bytes_per_token` × `decode_tok_s`, in 10⁹ bytes.
+    pub(super) gb_s: f64,
+}
+
+impl Rates {
+    pub(super) fn of(session: &Session<'_>, done: &Generation, load: Duration) -> Rates {
+        let steps = done.ids.len().saturating_sub(1);
+        let mean = session.position().saturating_sub(steps / 2);
+        let bytes_per_token = session.graphs().decode.bytes() + kv_bytes(session, mean);
+        let decode_tok_s = if steps == 0 { 0.0 } else { done.decode_rate() };
+        Rates {
+            load_s: load.as_secs_f64(),
+            first_token_s: done.prompt_time.as_secs_f64(),
+            prompt_tok_s: done.prompt_rate(),
+            decode_tok_s,
+            bytes_per_token,
+            gb_s: bytes_per_token as f64 * decode_tok_s / 1e9,
+        }
+    }
+
+    /// For stderr. `load` is left out in a chat.
+    pub(super) fn line(&self, session: &Session<'_>, done: &Generation, with_load: bool) -> String {
+        let load = if with_load { format!("load {:.2} s, ", self.load_s) } else { String::new() };
+        let decode = match self.decode_tok_s > 0.0 {
+            true => format!(", decode {} tok/s, {:.2} GB/s", rate(self.decode_tok_s), self.gb_s),
+            false => String::new(),
+        };
+        format!(
+            "{load}first token {:.2} s, prompt {} tokens at {} tok/s{decode}; {} tokens on {}",
+            self.first_token_s,
+            done.prompt_tokens,
+            rate(self.prompt_tok_s),
+            done.ids.len(),
+            session.model().gpu().facts().id(),
+        )
+    }
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second < 100.0 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
+}
+
+/// Bytes of K and V that a token at position `pos` reads.
+fn kv_bytes(session: &Session<'_>, pos: usize) -> u64 {
+    let (spec, sizes) = (session.model().spec(), session.model().sizes());
+    let layer = |i: usize| {
+        let geometry = geometry(spec, sizes, i);
+        let seen = (pos + 1).min(spec.window_of(i).unwrap_or(usize::MAX)) as u64;
+        2 * geometry.cache_bytes() / sizes.context as u64 * seen
+    };
+    (0..spec.n_layers).map(layer).sum()
+}
+
+/// The object of `run --json`.
+pub(super) fn object(
+    session: &Session<'_>,
+    model: &str,
+    prompt_ids: &[u32],
+    options: &GenerateOptions,
+    done: &Generation,
+    rates: &Rates,
+) -> Value {
+    let (loaded, spec) = (session.model(), session.model().spec());
+    let graph = &session.graphs().decode;
+    json!({
+        "text": done.text,
+        "ids": done.ids,
+        "finish": done.finish,
+        "prompt_ids": prompt_ids,
+        "timings": rates,
+        "adapter": loaded.gpu().facts(),
+        "adapter_reason": loaded.gpu().why(),
+        "model": {
+            "name": model,
+            "architecture": spec.architecture,
+            "layers": spec.n_layers,
+            "hidden": spec.hidden,
+            "vocab": spec.vocab,
+            "context": session.context(),
+            "memory_bytes": loaded.needs(),
+        },
+        "per_token": {
+            "dispatches": graph.dispatches(),
+            "submits": submits(session, options),
+            "weight_bytes": graph.bytes(),
+        },
+        "sampling": {
+            "temperature": options.sampler.temperature,
+            "top_k": options.sampler.top_k,
+            "top_p": options.sampler.top_p,
+            "min_p": options.sampler.min_p,
+            "repeat_penalty": options.sampler.repeat_penalty,
+            "seed": options.sampler.seed,
+        },
+    })
+}
+
+/// Submits per generated token: choosing among the top candidates on the GPU takes a second one.
+fn submits(session: &Session<'_>, options: &GenerateOptions) -> usize {
+    let sampler = Sampler::new(options.sampler.clone());
+    let by_top = sampler.is_ok_and(|s| !s.is_greedy() && s.fits_top(TOP_K));
+    1 + usize::from(by_top && session.graphs().top.is_some())
+}

@@ -1,0 +1,138 @@
+//! `anygpu run`: one prompt → streamed text, or the chat.
+
+use std::hash::{BuildHasher, Hasher};
+use std::time::Instant;
+
+use super::args::{DeviceArgs, RunArgs, SampleArgs};
+use super::open::{self, note};
+use super::prompt::{self, Ask};
+use super::report::{self, Rates};
+use super::{DONE, Exit, INTERRUPTED, chat, interrupt, print, print_json};
+use crate::engine::{FinishReason, GenerateOptions, Generation, Model, Sampler, SamplerOptions, Session};
+use crate::tokenizer::Message;
+
+/// Tokens generated when a text is continued and no other number is asked for.
+const RAW_TOKENS: usize = 256;
+
+/// Runs the command.
+pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
+    // Absurd sampling options are refused before anything slow happens.
+    Sampler::new(sampling(&args.sample, &|_| None))?;
+    let (source, ask) = prompt::resolve(args)?;
+    let gpu = open::gpu(device)?;
+    interrupt::install(exit)?;
+    let started = Instant::now();
+    let model = open::model(&gpu, &source, &args.load)?;
+    let mut session = Session::new(&model)?;
+    let load = started.elapsed();
+    let opening = prompt::opening(&model, args)?;
+    let is_chat = model.template().is_some() && !args.raw;
+    let options = options(args, &model, is_chat);
+    let text = match ask {
+        Ask::Chat => return chat::run(&mut session, &source, opening, options, is_chat),
+        Ask::Once(text) => text,
+    };
+    let (ids, echo) = if is_chat {
+        let messages = [opening, vec![Message::new("user", &text)]].concat();
+        (prompt::chat_ids(&model, &messages)?, "")
+    } else {
+        (prompt::raw_ids(&model, &text)?, text.as_str())
+    };
+    let done = generate(&mut session, &ids, &options, if args.json { None } else { Some(echo) })?;
+    let rates = Rates::of(&session, &done, load);
+    if args.json {
+        print_json(&report::object(&session, &source.to_string(), &ids, &options, &done, &rates))?;
+    } else {
+        note(&summary(&session, &options, &done, &rates));
+    }
+    if done.finish == FinishReason::ContextFull {
+        note(&format!("the context of {} tokens is full; --ctx sets its size", session.context()));
+    }
+    Ok(if done.finish == FinishReason::Cancelled { INTERRUPTED } else { DONE })
+}
+
+/// Generates; `echo`: prints that and then the text as it comes, with a line end after it.
+fn generate(
+    session: &mut Session<'_>,
+    ids: &[u32],
+    options: &GenerateOptions,
+    echo: Option<&str>,
+) -> anyhow::Result<Generation> {
+    let Some(echo) = echo else {
+        return Ok(session.generate(ids, options, &mut |_| !interrupt::requested())?);
+    };
+    let mut printed = print(echo);
+    let mut last = echo.chars().last();
+    let done = session.generate(ids, options, &mut |piece| {
+        if printed.is_ok() && !piece.is_empty() {
+            printed = print(piece);
+            last = piece.chars().last();
+        }
+        printed.is_ok() && !interrupt::requested()
+    });
+    printed?;
+    if last != Some('\n') {
+        print("\n")?;
+    }
+    Ok(done?)
+}
+
+fn summary(session: &Session<'_>, options: &GenerateOptions, done: &Generation, rates: &Rates) -> String {
+    let line = rates.line(session, done, true);
+    match options.sampler.temperature == 0.0 {
+        true => line,
+        false => format!("{line}; --seed {}", options.sampler.seed),
+    }
+}
+
+fn options(args: &RunArgs, model: &Model, is_chat: bool) -> GenerateOptions {
+    GenerateOptions {
+        sampler: sampling(&args.sample, &|key| model.recommended(key)),
+        max_tokens: args.sample.max_tokens.or((!is_chat).then_some(RAW_TOKENS)),
+        stop: args.sample.stop.clone(),
+        ignore_eos: args.sample.ignore_eos,
+    }
+}
+
+/// Flags first, then what the model's makers recommend, then our defaults.
+fn sampling(args: &SampleArgs, recommended: &dyn Fn(&str) -> Option<f64>) -> SamplerOptions {
+    let ours = SamplerOptions::default();
+    let float = |flag: Option<f32>, key: &str, ours: f32| {
+        flag.or_else(|| recommended(key).map(|v| v as f32)).unwrap_or(ours)
+    };
+    let top_k = recommended("top_k").filter(|k| *k >= 0.0 && *k < 1e9).map(|k| k as usize);
+    SamplerOptions {
+        temperature: float(args.temperature, "temperature", ours.temperature),
+        top_k: args.top_k.or(top_k).unwrap_or(ours.top_k),
+        top_p: float(args.top_p, "top_p", ours.top_p),
+        min_p: float(args.min_p, "min_p", ours.min_p),
+        repeat_penalty: float(args.repeat_penalty, "repetition_penalty", ours.repeat_penalty),
+        repeat_last: ours.repeat_last,
+        seed: args.seed.unwrap_or_else(random_seed),
+    }
+}
+
+/// A short random number, easy to type again.
+fn random_seed() -> u64 {
+    // The standard library's hasher keys are random per process.
+    std::hash::RandomState::new().build_hasher().finish() & 0xffff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_model_which_wins_over_defaults() {
+        let model = |key: &str| match key {
+            "temperature" => Some(0.6),
+            "top_k" => Some(20.0),
+            _ => None,
+        };
+        let args = SampleArgs { top_k: Some(7), seed: Some(3), ..SampleArgs::default() };
+        let got = sampling(&args, &model);
+        assert_eq!((got.temperature, got.top_k, got.top_p, got.seed), (0.6, 7, 0.95, 3));
+        assert_eq!(sampling(&SampleArgs::default(), &model).top_k, 20);
+        assert_eq!(sampling(&SampleArgs::default(), &|_| None).temperature, 0.7);
+    }
+}

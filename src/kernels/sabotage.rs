@@ -1,0 +1,36 @@
+//! One deliberate fault per kernel, to show that `verify` finds faults. Nothing else uses them.
+
+use crate::gpu::device::Fault;
+
+/// For every kernel one change of its text that makes its results wrong.
+pub const FAULTS: [Fault; 10] = [
+    fault("embed", "y[i] = w.a;", "y[i] = -w.a;"),
+    fault("rms_norm", "squares += v * v;", "squares -= v * v;"),
+    fault("matvec", "] += block_dot(", "] -= block_dot("),
+    fault("matmul", "acc0 += w", "acc0 -= w"),
+    fault("rope_kv", " + head[e - reach] * angle.y", " - head[e - reach] * angle.y"),
+    fault("attend_decode", "* shrink + weight", "* shrink - weight"),
+    fault("attend_prefill", "sum += w;", "sum -= w;"),
+    fault("glu", "= act(", "= -act("),
+    fault("argmax", "mine.bad += 1u", "mine.bad -= 1u"),
+    fault("top_k", "= vec2<u32>(i, bitcast", "= vec2<u32>(i + 1u, bitcast"),
+];
+
+const fn fault(kernel: &'static str, find: &'static str, replace: &'static str) -> Fault {
+    Fault { kernel, find, replace }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::ALL;
+
+    #[test]
+    fn every_kernel_has_a_fault_that_applies() {
+        for spec in ALL {
+            let fault = FAULTS.iter().find(|fault| fault.kernel == spec.name);
+            let fault = fault.unwrap_or_else(|| panic!("no fault for {}", spec.name));
+            assert!(spec.wgsl.contains(fault.find), "{} has no {:?}", spec.name, fault.find);
+        }
+    }
+}
