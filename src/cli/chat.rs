@@ -129,10 +129,14 @@ impl Chat<'_, '_> {
         let common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b).count();
         let common = common.min(ids.len().saturating_sub(1));
         self.session.truncate(common);
-        let mut printed = if self.is_chat { Ok(()) } else { print(&self.messages[0].content) };
+        // A text that is continued is shown again, in front of its continuation.
+        let mut echo = if self.is_chat { None } else { self.messages.last().map(|m| m.content.as_str()) };
+        let mut printed = Ok(());
         let result = self.session.generate(&ids[common..], &self.options, &mut |piece| {
-            if printed.is_ok() && !piece.is_empty() {
-                printed = print(piece);
+            for text in echo.take().into_iter().chain((!piece.is_empty()).then_some(piece)) {
+                if printed.is_ok() {
+                    printed = print(text);
+                }
             }
             printed.is_ok() && !interrupt::requested()
         });
@@ -142,8 +146,9 @@ impl Chat<'_, '_> {
         }
         self.cached.truncate(self.session.position());
         printed?;
+        let done = result?;
         print("\n")?;
-        Ok(result?)
+        Ok(done)
     }
 
     fn explain(&self, finish: FinishReason) {

@@ -77,8 +77,8 @@ pub(super) fn load(gpu: &Gpu, source: &Source, options: &LoadOptions) -> anyhow:
     };
     let model = model.map_err(|error| match (error, source) {
         (EngineError::Cancelled, _) => EngineError::Cancelled.into(),
-        // The messages of the formats name the file themselves.
-        (error @ EngineError::Format(_), _) => anyhow::Error::from(error),
+        // The messages of the formats name the file themselves; options have nothing to do with it.
+        (error @ (EngineError::Format(_) | EngineError::BadOption { .. }), _) => anyhow::Error::from(error),
         (error, source) => anyhow::Error::from(error).context(source.to_string()),
     })?;
     model.notices().iter().for_each(|notice| note(notice));

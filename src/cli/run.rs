@@ -61,20 +61,24 @@ fn generate(
     let Some(echo) = echo else {
         return Ok(session.generate(ids, options, &mut |_| !interrupt::requested())?);
     };
-    let mut printed = print(echo);
-    let mut last = echo.chars().last();
+    let (mut printed, mut last) = (Ok(()), None);
+    // The prompt is shown only when it was accepted: with the first call.
+    let mut echo = Some(echo).filter(|echo| !echo.is_empty());
     let done = session.generate(ids, options, &mut |piece| {
-        if printed.is_ok() && !piece.is_empty() {
-            printed = print(piece);
-            last = piece.chars().last();
+        for text in echo.take().into_iter().chain((!piece.is_empty()).then_some(piece)) {
+            if printed.is_ok() {
+                printed = print(text);
+                last = text.chars().last();
+            }
         }
         printed.is_ok() && !interrupt::requested()
     });
     printed?;
+    let done = done?;
     if last != Some('\n') {
         print("\n")?;
     }
-    Ok(done?)
+    Ok(done)
 }
 
 fn summary(session: &Session<'_>, options: &GenerateOptions, done: &Generation, rates: &Rates) -> String {

@@ -1,0 +1,333 @@
+//! The program as people use it: arguments and pipes in; stdout, stderr and exit code out.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo-model/model");
+
+/// The program with a cache of its own, in which the adapter is verified already.
+fn program(arguments: &[&str]) -> Command {
+    static WARM: OnceLock<()> = OnceLock::new();
+    WARM.get_or_init(|| {
+        let output = bare(&["run", "Hello", "--max-tokens", "1"]).output().expect("the program starts");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    });
+    bare(arguments)
+}
+
+fn bare(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anygpu"));
+    command.args(arguments).stdin(Stdio::null());
+    command.env("ANYGPU_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-cache"));
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    ended(program(arguments).output().expect("the program starts"))
+}
+
+fn ended(output: Output) -> (Option<i32>, String, String) {
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// stdout of a run that must succeed.
+fn good(arguments: &[&str]) -> String {
+    let (code, out, err) = run(arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {err}");
+    out
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&good(arguments)).expect("one JSON document")
+}
+
+/// The demo model as a folder of its own, with a chat template.
+fn chat_model() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    for file in std::fs::read_dir(DEMO).expect("demo model") {
+        let path = file.expect("demo model").path();
+        std::fs::copy(&path, folder.path().join(path.file_name().expect("a file"))).expect("copied");
+    }
+    let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<answer>";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).expect("written");
+    folder
+}
+
+#[test]
+fn greedy_text_equals_llama2_c() {
+    let Some(shared) = common::shared() else { return };
+    let data = shared.join("data");
+    let want =
+        std::fs::read_to_string(data.join("expected/stories260K.runc.t0.n200.txt")).expect("expected text");
+    for model in ["hf", "gguf/stories260K-f32.gguf"] {
+        let model = data.join("models/stories260K").join(model).display().to_string();
+        // Nothing is given: the text begins at BOS, as in llama2.c's run without a prompt.
+        assert_eq!(good(&["run", &model, "", "--temperature", "0", "--max-tokens", "200"]), want, "{model}");
+    }
+}
+
+#[test]
+fn a_story_with_figures() {
+    let arguments = ["run", "Once upon a time", "--seed", "7", "--max-tokens", "12", "--ignore-eos"];
+    let (code, out, err) = run(&arguments);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("Once upon a time") && out.ends_with('\n'), "{out:?}");
+    for part in ["load", "first token", "prompt", "decode", "tok/s", "GB/s", "12 tokens on", "--seed 7"] {
+        assert!(err.contains(part), "{part} is missing in {err}");
+    }
+    assert_eq!(good(&arguments), out, "same seed, same text");
+}
+
+#[test]
+fn prompt_from_a_pipe() {
+    let mut child = program(&["run", "--temperature", "0", "--max-tokens", "5"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("piped").write_all("The old k\u{ef}ng\n".as_bytes()).expect("written");
+    let (code, out, _) = ended(child.wait_with_output().expect("ends"));
+    assert_eq!(code, Some(0));
+    assert_eq!(out, good(&["run", "The old k\u{ef}ng", "--temperature", "0", "--max-tokens", "5"]));
+    assert!(out.starts_with("The old k\u{ef}ng") && !out.starts_with("The old k\u{ef}ng\n"), "{out:?}");
+}
+
+#[test]
+fn one_object_with_everything() {
+    let got =
+        json(&["run", DEMO, "A fox", "--json", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
+    assert_eq!(got["ids"].as_array().map(Vec::len), Some(9), "{got}");
+    assert_eq!(got["finish"], "length");
+    assert_eq!(got["per_token"]["submits"], 1);
+    let layers = got["model"]["layers"].as_u64().expect("layers");
+    let dispatches = got["per_token"]["dispatches"].as_u64().expect("dispatches");
+    assert!((9 * layers..9 * layers + 9).contains(&dispatches), "{dispatches} for {layers} layers");
+    for rate in ["load_s", "first_token_s", "prompt_tok_s", "decode_tok_s", "gb_s"] {
+        assert!(got["timings"][rate].as_f64().is_some_and(|v| v > 0.0), "{rate} in {got}");
+    }
+    let weights = got["per_token"]["weight_bytes"].as_u64().expect("bytes");
+    assert!(got["timings"]["bytes_per_token"].as_u64().is_some_and(|all| all > weights));
+    assert!(got["adapter"]["name"].is_string());
+    let plain = good(&["run", DEMO, "A fox", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
+    assert_eq!(
+        plain.trim_end_matches('\n'),
+        format!("A fox{}", got["text"].as_str().expect("text")).trim_end_matches('\n')
+    );
+}
+
+#[test]
+fn stop_strings_end_the_text() {
+    let arguments = ["run", "--json", "--temperature", "0", "--max-tokens", "40", "--ignore-eos", "The king"];
+    let whole = json(&arguments);
+    let whole = whole["text"].as_str().expect("text");
+    let middle: String = whole.chars().skip(20).take(6).collect();
+    let got = json(&[&arguments[..], &["--stop", "not in there", "--stop", &middle]].concat());
+    assert_eq!(got["finish"], "stop_string");
+    assert_eq!(got["text"].as_str(), whole.split(middle.as_str()).next());
+}
+
+#[test]
+fn a_template_makes_a_conversation() {
+    let folder = chat_model();
+    let path = folder.path().display().to_string();
+    let ids = |extra: &[&str]| {
+        let got = json(&[&["run", &path, "Hi", "--json", "--max-tokens", "1"][..], extra].concat());
+        got["prompt_ids"].as_array().expect("ids").len()
+    };
+    let (raw, chat, system) = (ids(&["--raw"]), ids(&[]), ids(&["--system", "Be brief."]));
+    assert!(raw < chat && chat < system, "{raw} {chat} {system}");
+    let out = good(&["run", &path, "Hi", "--max-tokens", "2"]);
+    assert!(!out.starts_with("Hi"), "an answer does not repeat the question: {out:?}");
+}
+
+#[test]
+fn errors_say_what_and_where_once() {
+    let empty = tempfile::tempdir().expect("temporary folder");
+    let no_config = tempfile::tempdir().expect("temporary folder");
+    std::fs::copy(Path::new(DEMO).join("model.safetensors"), no_config.path().join("model.safetensors"))
+        .expect("copied");
+    let long = "word ".repeat(600);
+    let (empty, no_config) = (empty.path().display().to_string(), no_config.path().display().to_string());
+    for (arguments, parts) in [
+        (vec!["run", DEMO, "x", "--ctx", "0"], vec!["--ctx", "1 to 512", "0"]),
+        (vec!["run", DEMO, "x", "--ctx", "99999999"], vec!["--ctx", "1 to 512"]),
+        (vec!["run", DEMO, "x", "--chunk", "0"], vec!["--chunk", "1 to"]),
+        (vec!["run", "x", "--temperature", "nan"], vec!["--temperature", "NaN"]),
+        (vec!["run", "x", "--temperature", "-1"], vec!["--temperature", "-1"]),
+        (vec!["run", "x", "--top-p", "0"], vec!["--top-p", "more than 0"]),
+        (vec!["run", "x", "--min-p", "1"], vec!["--min-p", "less than 1"]),
+        (vec!["run", "x", "--repeat-penalty", "0"], vec!["--repeat-penalty"]),
+        (vec!["run", "x", "--adapter", "no such thing"], vec!["no such thing", "anygpu devices"]),
+        (vec!["run", "x", "--adapter", "77"], vec!["77", "anygpu devices"]),
+        (vec!["run", "x", "--system", "y"], vec!["--system", "template"]),
+        (vec!["run", "x", "--memory", "1MiB"], vec!["1 MiB", "weights", "KV cache", "headroom"]),
+        (vec!["run", "missing.gguf", "x"], vec!["missing.gguf", "no such file"]),
+        (vec!["run", &empty, "x"], vec![&empty, "no model here"]),
+        (vec!["run", &no_config, "x"], vec!["model.safetensors", "config.json"]),
+        (vec!["run", &long], vec!["tokens", "512", "--ctx"]),
+        (vec!["logits", DEMO, "--ids", "1,99999"], vec!["99999", "4096"]),
+        (vec!["perplexity", DEMO, "--file", "missing.txt"], vec!["missing.txt", "No such file"]),
+        (vec!["perplexity", DEMO, "--file", DEMO], vec![DEMO]),
+        (vec!["verify", "--break", "nothing"], vec!["--break", "matvec", "nothing"]),
+    ] {
+        let (code, out, err) = run(&arguments);
+        let shown: String = format!("{arguments:?}").chars().take(80).collect();
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{shown}: {err}");
+        let last = err.lines().last().unwrap_or_default();
+        assert!(last.starts_with("anygpu: "), "{shown}: {err}");
+        for part in parts {
+            assert!(last.contains(part), "{shown}: {part} is missing in {last}");
+            assert_eq!(last.matches("anygpu: ").count(), 1, "{shown}: {last}");
+        }
+    }
+}
+
+#[test]
+fn arguments_that_do_not_parse_are_errors_and_help_is_none() {
+    for (arguments, code, part) in [
+        (&["--help"][..], 0, "perplexity"),
+        (&["run", "--help"], 0, "--temperature"),
+        (&["verify", "--help"], 0, "--break"),
+        (&["--version"], 0, env!("CARGO_PKG_VERSION")),
+        (&["run", "--no-such-flag"], 2, "--no-such-flag"),
+        (&["run", "x", "--ctx", "many"], 2, "--ctx"),
+        (&["run", "x", "--kv", "f64"], 2, "f16 or f32"),
+        (&["run", "x", "--quant", "q9"], 2, "q4_k"),
+        (&["run", "x", "--memory", "much"], 2, "512MiB"),
+        (&["run", "x", "--stop", ""], 2, "--stop"),
+        (&["logits", DEMO], 2, "--ids"),
+        (&["logits", DEMO, "--ids", "1,x"], 2, "--ids"),
+        (&["logits", DEMO, "--ids", "1", "--text", "x"], 2, "--text"),
+    ] {
+        let (found, out, err) = ended(bare(arguments).output().expect("the program starts"));
+        assert_eq!(found, Some(code), "{arguments:?}: {err}");
+        assert!(format!("{out}{err}").contains(part), "{arguments:?}: {part} is missing in {out}{err}");
+    }
+}
+
+#[test]
+fn no_tokens_are_asked_for() {
+    assert_eq!(good(&["run", "Hello", "--max-tokens", "0"]), "Hello\n");
+}
+
+#[test]
+fn a_full_context_ends_the_text() {
+    let (code, out, err) = run(&["run", "Hello", "--ctx", "16", "--ignore-eos"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("Hello"));
+    assert!(err.contains("context of 16 tokens is full"), "{err}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child = program(&["run", "Hello", "--max-tokens", "40", "--ignore-eos"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let (code, _, err) = ended(child.wait_with_output().expect("ends"));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!err.contains("pipe"), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_the_text() {
+    let mut child = program(&["run", "Hello", "--max-tokens", "400", "--ignore-eos"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut first = [0; 8];
+    child.stdout.as_mut().expect("piped").read_exact(&mut first).expect("text comes");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+    let (code, _, err) = ended(child.wait_with_output().expect("ends"));
+    assert_eq!(code, Some(130), "{err}");
+    assert!(err.contains("tok/s"), "figures of what was done: {err}");
+}
+
+#[test]
+fn devices_are_listed_with_the_one_that_is_used() {
+    let text = good(&["devices"]);
+    for part in ["0  ", "type", "f16", "subgroups", "binding", "memory", "used"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    let got = json(&["devices", "--json"]);
+    let used = got["used"].as_u64().expect("one is used") as usize;
+    assert!(
+        got["adapters"][used]["facts"]["max_binding_bytes"].as_u64().is_some_and(|n| n >= 128 << 20),
+        "{got}"
+    );
+    assert!(got["why"].as_str().is_some_and(|why| !why.is_empty()), "{got}");
+}
+
+#[test]
+fn without_an_adapter_the_error_says_what_to_do() {
+    // A backend that this system does not have.
+    let other = if cfg!(target_os = "macos") { "dx12" } else { "metal" };
+    for arguments in [&["devices"][..], &["run", "x"], &["verify"], &["verify", "--adapter", "all"]] {
+        let output = bare(arguments).env("WGPU_BACKEND", other).output().expect("the program starts");
+        let (code, _, err) = ended(output);
+        assert_eq!(code, Some(2), "{arguments:?}: {err}");
+        assert!(err.contains("no GPU adapter found") && err.contains(other), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn verify_passes_and_finds_a_broken_kernel() {
+    let (code, out, err) = run(&["verify", "--quick", "--as-is"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("matvec") && out.contains("checks passed"), "{out}");
+    let (code, out, err) = run(&["verify", "--quick", "--as-is", "--break", "matvec"]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    let failed: Vec<&str> = out.lines().filter(|line| line.contains("elements wrong")).collect();
+    assert!(!failed.is_empty() && failed.iter().all(|line| line.contains("matvec")), "{out}");
+}
+
+#[test]
+fn logits_do_not_depend_on_how_the_prompt_is_fed() {
+    let prompt = "There was once a miller who had three sons, and nothing to leave them but his mill.";
+    let logits = |path: &str| -> Vec<f64> {
+        let got = json(&["logits", DEMO, "--text", prompt, "--json", "--kv", "f32", "--prompt-path", path]);
+        got["logits"].as_array().expect("logits").iter().filter_map(Value::as_f64).collect()
+    };
+    let (chunked, single) = (logits("chunked"), logits("single"));
+    assert_eq!((chunked.len(), single.len()), (4096, 4096));
+    let worst = chunked.iter().zip(&single).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst <= 2e-3, "{worst}");
+    let table = good(&["logits", DEMO, "--ids", "0,5,6", "--top", "3"]);
+    assert_eq!(table.lines().count(), 4, "{table}");
+}
+
+#[test]
+fn perplexity_of_a_text() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file: PathBuf = folder.path().join("text.txt");
+    std::fs::write(&file, "Once upon a time there was a king who had a golden apple tree. ".repeat(40))
+        .expect("written");
+    let file = file.display().to_string();
+    for windows in ["plain", "llama"] {
+        let arguments =
+            ["perplexity", DEMO, "--file", &file, "--ctx", "64", "--limit", "3", "--windows", windows];
+        let got = json(&[&arguments[..], &["--json"]].concat());
+        assert_eq!(got["windows"], 3);
+        assert_eq!(got["tokens"], if windows == "plain" { 3 * 63 } else { 3 * 31 });
+        let ppl = got["ppl"].as_f64().expect("perplexity");
+        assert!(ppl > 1.0 && ppl < 4096.0, "{ppl}");
+        assert!(good(&arguments).starts_with(&format!("perplexity {ppl:.4}")));
+    }
+    let (code, _, err) = run(&["perplexity", DEMO, "--file", &file, "--ctx", "512", "--limit", "0"]);
+    assert_eq!(code, Some(2), "{err}");
+}
