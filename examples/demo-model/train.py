@@ -166,7 +166,7 @@ def work(rank, args, p, opt, data, valid, ctl, sums, barrier, start):
     t0, loss_sum, count = time.time(), 0.0, 0
     for k, w in leaf.items():
         w.grad = opt.grads[rank][k]
-    while ctl[0] < ctl[1]:
+    while ctl[0] < min(int(ctl[1]), args.until or 10 ** 9):
         step, steps, decay_from = ctl.tolist()
         ctx = args.short if step < decay_from else CTX
         batch = data.batch(step * args.batch + rank * rows, rows)
@@ -189,7 +189,7 @@ def work(rank, args, p, opt, data, valid, ctl, sums, barrier, start):
                 trigger.unlink()
                 print(f"DECAY: --steps {ctl[1]} --decay-from {ctl[2]}", flush=True)
         barrier.wait()
-        last = step == int(ctl[1])
+        last = step in (int(ctl[1]), args.until)
         if step % args.eval_every == 0 or last:
             with torch.no_grad():
                 sums[rank] = sum(fwd(leaf, *windows(v_rows[i:i + micro], ctx), *tables).double()
@@ -220,6 +220,7 @@ def main():
     ap.add_argument("--work", type=Path, default=Path("demo-model-work"), help="checkpoints and the log")
     ap.add_argument("--steps", type=int, default=3600)
     ap.add_argument("--decay-from", type=int, default=2000)
+    ap.add_argument("--until", type=int, help="stop at this step, to go on later, maybe with another --steps")
     ap.add_argument("--warmup", type=int, default=50)
     ap.add_argument("--batch", type=int, default=16, help="rows of 512 tokens per step")
     ap.add_argument("--micro", type=int, default=2, help="rows per forward pass")
