@@ -60,8 +60,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       x_tile[(k + 3u) * BN + col] = v.w;
     }
     workgroupBarrier();
-    // The bound is 32, but not a constant: some compilers (Mesa GL) take minutes over the unrolled loop.
-    for (var k = 0u; k < min(32u, params.blocks * 32u); k++) {
+    for (var k = 0u; k < 32u; k++) {
       let i = k * BM + r;
       let w = vec4<f32>(f32(w_tile[i]), f32(w_tile[i + RT]), f32(w_tile[i + 2u * RT]), f32(w_tile[i + 3u * RT]));
       let j = k * BN + c;

@@ -54,7 +54,12 @@ impl Gpu {
             layout: Some(&pipeline_layout),
             module: &module,
             entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            // Our kernels write workgroup memory before they read it. Zeroing costs time on every run, and
+            // minutes of compilation in Mesa's GL driver, which gets it as one constant of thousands of zeros.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
             cache: None,
         });
         if let Some(error) = pollster::block_on(scope.pop()) {
