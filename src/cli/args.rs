@@ -84,6 +84,7 @@ impl DeviceArgs {
             subgroups: !self.no_subgroups,
             immediates: !self.no_immediates,
             default_limits: self.default_limits,
+            ..GpuOptions::default()
         }
     }
 }
