@@ -1,4 +1,99 @@
-//! anygpu: language models on any GPU adapter.
+//! anygpu runs language models on any GPU adapter, through WGSL compute shaders and wgpu. This page is the
+//! architecture: what happens, where it stands in the code, and what must stay true.
+//!
+//! # Bird's eye
+//!
+//! A model file goes in, text comes out. Loading turns the file into a [`ModelSpec`](model::ModelSpec) (what the
+//! model is, as data) and weights on the GPU; a [`Session`](engine::Session) turns both into a static list of
+//! dispatches. One list runs one token, another runs a chunk of a prompt. Per token there is one compute pass and one
+//! submit, and only what the sampler needs is read back.
+//!
+//! ```no_run
+//! use anygpu::engine::{GenerateOptions, LoadOptions, Model, Session};
+//! use anygpu::gpu::{AdapterChoice, Gpu, GpuOptions};
+//!
+//! let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default())?;
+//! let model = Model::demo(&gpu, &LoadOptions::default())?;
+//! let mut session = Session::new(&model)?;
+//! let prompt = model.tokenizer()?.encode("Once upon a time", true, false)?;
+//! session.generate(&prompt, &GenerateOptions::default(), &mut |text| {
+//!     print!("{text}");
+//!     true // false stops
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Data flow
+//!
+//! ```text
+//! files ──▶ formats::Archive ─┬─▶ model::ModelSpec ──────────────┐
+//!           (memory-mapped)   ├─▶ tokenizer: Tokenizer, template │
+//!                             └─▶ quant: planes ─▶ engine::Weights
+//!                                                     │
+//!           gpu::Gpu (adapter, kernels) ──────────────┤
+//!                                                     ▼
+//!                      engine::forward: Graphs of Steps (kernels::*) ─▶ Session
+//!                                                     │
+//!   text ◀── DecodeStream ◀── Sampler ◀── logits ◀────┘
+//! ```
+//!
+//! # Code map
+//!
+//! In the order of the data. A layer may use those named behind it, and nothing else (`tests/layers.rs`).
+//!
+//! | layer | what it does | uses |
+//! |---|---|---|
+//! | [`base`] | element types with their block sizes; what is known of an adapter, as plain data | |
+//! | [`formats`] | Hugging Face folders and GGUF → named tensors with checked byte ranges, and metadata | base |
+//! | [`quant`] | blocks ↔ numbers, transcoding, quantizing; the planes that kernels read | base |
+//! | [`tokenizer`] | text ↔ ids, streamed decoding, stop strings, chat templates | base, formats |
+//! | [`model`] | a family's configuration and tensor names → `ModelSpec` | base, formats |
+//! | [`gpu`] | adapters, devices, shader composition, pipelines, buffers, graphs; the only place that names wgpu | base |
+//! | [`kernels`] | one file per kernel beside its WGSL file: parameters, variants, step, f64 reference, checks | base, quant, gpu |
+//! | [`engine`] | loading, the memory sum, the order of operations, sessions, sampling, generation, perplexity | all above |
+//! | `cli` | arguments, progress, output; one file per command | all above |
+//!
+//! Beside `src`: `shaders/` (one entry point `main` per file; `shaders/shared/` holds pieces without one),
+//! `examples/` with the demo model and how it was trained, `tests/`, and `.ci/` with the gates of a change.
+//!
+//! ## Where to begin
+//!
+//! - A new model family: a file in [`model`] that fills a `ModelSpec`. There is one forward pass, [`engine::forward`].
+//! - A new weight format: [`base::DType`], [`quant`], and one `shaders/shared/load_*.wgsl`.
+//! - A kernel: its `.wgsl`, its `.rs` with parameters, reference and checks, and [`kernels::ALL`].
+//! - A wrong answer: `anygpu verify`, then [`kernels::check`].
+//!
+//! ## How a shader is made
+//!
+//! [`gpu::compose`] concatenates: directives, constants of the variant, pieces, the kernel file. A variant is a choice of
+//! files that define the same functions (sum through subgroups or through workgroup memory; load Q4_0 or F16), so every
+//! composed text is ordinary WGSL. Parameters come as an immediate or as a uniform buffer; a kernel does not notice.
+//! [`kernels::variants`] chooses by adapter and leaves out what failed verification there.
+//!
+//! ## How a token runs
+//!
+//! [`engine::forward`] lists nine dispatches per layer: norm, Q K V as one matrix, RoPE with the KV write, attention, output
+//! projection onto the residual stream, norm, gate and up as one matrix, activation, down projection. Around them the
+//! embedding, the final norm, the output matrix and the greedy choice. What changes from token to token stands in one
+//! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Prompts take the same list with
+//! tiled matrix kernels, a chunk of tokens at a time. A matrix that is larger than the adapter can bind is several parts
+//! by rows, each with a dispatch of its own.
+//!
+//! # What must stay true
+//!
+//! 1. Data flows one way through the layers. `formats`, `quant`, `tokenizer` and `model` know neither GPU nor threads nor clock.
+//! 2. Everything runs within WebGPU's default limits, without `shader-f16`, subgroups or immediates; these only make it
+//!    faster. Barriers stand in uniform control flow only.
+//! 3. GPU work is data ([`gpu::Graph`]) before it is commands. Every [`gpu::Step`] states the bytes that it must move:
+//!    rates in reports are computed from that.
+//! 4. A kernel, its parameters, its f64 reference and its checks change together. `tests/shaders.rs` compares WGSL and Rust
+//!    by reflection, `tests/kernels.rs` the results.
+//! 5. No number from a file sizes an allocation unchecked, and nothing from a file or a user panics: errors say what,
+//!    where, expected and found. The memory sum is made before anything is loaded.
+//! 6. A file is streamed to the GPU in pieces; the weights never stand in the process's own memory a second time.
+//! 7. A model family is data, not a second forward pass.
+//! 8. The same seed, adapter and build give the same text.
+//! 9. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped.
 
 pub mod base;
 #[cfg(feature = "cli")]

@@ -84,7 +84,7 @@ impl DeviceArgs {
             subgroups: !self.no_subgroups,
             immediates: !self.no_immediates,
             default_limits: self.default_limits,
-            max_binding_bytes: None,
+            ..GpuOptions::default()
         }
     }
 }
