@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   anygpu                                      a story from the demo model
   anygpu run \"The old king\"                   the demo model continues this text
-  anygpu run model.gguf                       chat with a model (or continue texts, if it cannot chat)
+  anygpu run model.gguf                       chat with a model
   anygpu run model.gguf \"Name three rivers.\"  one answer
   cat letter.txt | anygpu run folder          the prompt comes from a pipe
   anygpu devices                              which adapters there are, and which one is used
@@ -39,6 +39,10 @@ pub(super) enum Command {
     /// List every adapter of every backend, and say which one would be used and why
     Devices(DevicesArgs),
     /// Check every kernel on your adapter against an f64 reference
+    ///
+    /// Every kernel runs in every variant the adapter can run, over a table of shapes. Each adapter (`--adapter
+    /// all`) is checked as it is, and once more as the least that WebGPU allows: no 16-bit floats, no subgroups,
+    /// no immediates, default limits.
     Verify(VerifyArgs),
     /// Print the logits after the last token of a prompt
     Logits(LogitsArgs),
@@ -195,9 +199,6 @@ pub(super) struct DevicesArgs {
     pub(super) json: bool,
 }
 
-/// Check every kernel, in every variant the adapter can run, over a table of shapes. Each adapter is checked
-/// as it is and once more as the least that WebGPU allows: no 16-bit floats, no subgroups, no immediates,
-/// default limits.
 #[derive(Args)]
 pub(super) struct VerifyArgs {
     /// Only the short form that also runs before an adapter is first used

@@ -38,10 +38,14 @@ pub(super) fn run(
     is_chat: bool,
 ) -> anyhow::Result<u8> {
     let what = match is_chat {
-        true => "a chat",
-        false => "this model has no chat template: it continues each line you type",
+        true => format!("chatting with {source}"),
+        false => format!("{source} has no chat template: it continues each line you type"),
     };
-    note(&format!("{source}: {what}. /help for help, Ctrl-D to end"));
+    let seed = match options.sampler.temperature == 0.0 {
+        true => String::new(),
+        false => format!(" (--seed {})", options.sampler.seed),
+    };
+    note(&format!("{what}{seed}. /help lists the commands, Ctrl-D ends"));
     let mut chat = Chat { session, messages: opening.clone(), opening, cached: Vec::new(), options, is_chat };
     let history = history_path();
     let mut editor = DefaultEditor::new()?;
@@ -100,6 +104,8 @@ impl Chat<'_, '_> {
                 let rates = Rates::of(self.session, &done, Duration::ZERO);
                 note(&rates.line(self.session, &done, false));
                 self.explain(done.finish);
+                // The same question again may get another answer.
+                self.options.sampler.seed = self.options.sampler.seed.wrapping_add(1);
                 Ok(())
             }
             Err(error) => {
@@ -155,8 +161,9 @@ impl Chat<'_, '_> {
         match finish {
             FinishReason::Cancelled => note("stopped"),
             FinishReason::ContextFull => note(&format!(
-                "the context of {} tokens is full: /reset forgets the conversation, --ctx sets its size",
-                self.session.context()
+                "the context of {} tokens is full: {}--ctx sets its size",
+                self.session.context(),
+                if self.is_chat { "/reset forgets the conversation, " } else { "" }
             )),
             _ => {}
         }

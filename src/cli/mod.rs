@@ -62,7 +62,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, exit: Exit) -> u8 {
 fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
     let device = &cli.device;
     match cli.command {
-        None => run::run(&RunArgs::story(), device, exit),
+        None => {
+            let code = run::run(&RunArgs::story(), device, exit)?;
+            open::note("that was the demo model; `anygpu --help` tells how to run another one");
+            Ok(code)
+        }
         Some(Command::Run(args)) => run::run(&args, device, exit),
         Some(Command::Devices(args)) => devices::run(&args, device),
         Some(Command::Verify(args)) => verify::run(&args, device),

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::{Gpu, GpuError};
-use crate::kernels::{variants, verify};
+use crate::kernels::variants::{self, Variants};
+use crate::kernels::verify;
 
 /// What was found on an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +38,22 @@ pub fn ensure_verified(gpu: &Gpu) -> Result<(Verdict, bool), GpuError> {
 }
 
 fn check(gpu: &Gpu) -> Result<Verdict, GpuError> {
-    let checks: Vec<_> = variants::checks(gpu).into_iter().filter(|check| check.quick).collect();
-    let report = verify::run(gpu, &checks, |_, _| {})?;
-    Ok(Verdict { checks: checks.len(), failed_classes: report.failed_classes })
+    let mut verdict = Verdict::default();
+    let mut checks = variants::checks(gpu);
+    checks.retain(|check| check.quick);
+    // When a class fails another one takes its place, and is checked in its turn.
+    loop {
+        let used = Variants::of(gpu);
+        let (now, later): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| used.uses(&check.class));
+        if now.is_empty() {
+            return Ok(verdict);
+        }
+        let report = verify::run(gpu, &now, |_, _| {})?;
+        verdict.checks += now.len();
+        report.failed_classes.iter().for_each(|class| gpu.ban(class));
+        verdict.failed_classes.extend(report.failed_classes);
+        checks = later;
+    }
 }
 
 /// Where the verdict is kept; `ANYGPU_CACHE` replaces the user's cache directory.

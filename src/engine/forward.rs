@@ -43,7 +43,7 @@ pub struct Sizes {
 pub struct Buffers {
     /// [`crate::gpu::graph::State`]
     pub state: Slice,
-    /// [chunk] u32
+    /// `[chunk]` u32
     pub tokens: Slice,
     /// Residual stream, [chunk, hidden]
     pub hidden: Slice,

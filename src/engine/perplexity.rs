@@ -102,7 +102,7 @@ fn cut(ids: &[u32], bos: Option<u32>, windows: Windows) -> Vec<(Vec<u32>, usize)
     }
 }
 
-/// Negative log likelihood of `id`: log Σ exp(logits) - logits[id], in f64.
+/// Negative log likelihood of `id`: log Σ exp(logits) - `logits[id]`, in f64.
 pub fn nll(logits: &[f32], id: u32) -> f64 {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|v| (f64::from(*v) - f64::from(top)).exp()).sum();

@@ -89,7 +89,7 @@ impl Sampler {
         self.options.repeat_penalty == 1.0 && (1..=k).contains(&self.options.top_k)
     }
 
-    /// Chooses from all logits: [vocab].
+    /// Chooses from all logits: `[vocab]`.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
         let mut items: Vec<(u32, f32)> = logits.iter().enumerate().map(|(i, v)| (i as u32, *v)).collect();
         let penalty = self.options.repeat_penalty;

@@ -165,7 +165,7 @@ impl<'m> Session<'m> {
         self.finite(&bytes)
     }
 
-    /// All logits after [`Session::feed`] with [`Logits::Last`]: [vocab] f32.
+    /// All logits after [`Session::feed`] with [`Logits::Last`]: `[vocab]` f32.
     pub fn logits(&self) -> Result<Vec<f32>, EngineError> {
         let mut row = self.buffers.logits.clone();
         row.bytes = (self.model.spec().vocab * 4) as u64;

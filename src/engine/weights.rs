@@ -12,7 +12,7 @@ pub struct Weights {
     pub embedding: Vec<Part>,
     /// [vocab, hidden]; the embedding again when tied.
     pub output: Vec<Part>,
-    /// [hidden], padded with zeros to a multiple of 32
+    /// `[hidden]`, padded with zeros to a multiple of 32
     pub output_norm: Slice,
     /// One per layer.
     pub layers: Vec<Layer>,
@@ -22,7 +22,7 @@ pub struct Weights {
 
 /// One layer's weights.
 pub struct Layer {
-    /// [hidden]
+    /// `[hidden]`
     pub attn_norm: Slice,
     /// q, k and v stacked: [(heads + 2·kv_heads)·head_dim, hidden]
     pub qkv: Vec<Part>,
@@ -32,9 +32,9 @@ pub struct Layer {
     pub qk_norms: Option<Slice>,
     /// [hidden, heads·head_dim]
     pub o: Vec<Part>,
-    /// [hidden]
+    /// `[hidden]`
     pub o_bias: Option<Slice>,
-    /// [hidden]
+    /// `[hidden]`
     pub mlp_norm: Slice,
     /// gate and up stacked: [2·intermediate, hidden]
     pub gate_up: Vec<Part>,
@@ -42,7 +42,7 @@ pub struct Layer {
     pub gate_up_bias: Option<Slice>,
     /// [hidden, intermediate]
     pub down: Vec<Part>,
-    /// [hidden]
+    /// `[hidden]`
     pub down_bias: Option<Slice>,
 }
 

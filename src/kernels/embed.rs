@@ -66,7 +66,7 @@ pub fn checks() -> Vec<Check> {
         for (i, &cols) in linear::widths(dtype).iter().enumerate() {
             let label = format!("{dtype} rows 10..15 of width {cols}");
             let check = Check::new("embed", "embed", label, move |gpu| run_case(gpu, dtype, cols));
-            checks.push(check.quick(i == 1));
+            checks.push(check.quick(i == 1 && weights::QUICK.contains(&dtype)));
         }
     }
     checks

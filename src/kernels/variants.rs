@@ -40,6 +40,19 @@ impl Variants {
         }
     }
 
+    /// Is this class of checks about a variant in use? Classes without alternatives always are.
+    pub fn uses(&self, class: &str) -> bool {
+        match class.split_once('/') {
+            Some(("matvec", _)) => class == self.team.class(),
+            Some(("reduce", name)) => name == self.reduce.name(),
+            // Exact weights take the f32 tile on every adapter.
+            Some(("matmul", _)) => {
+                [Tile::F32, self.tile].map(|tile| matmul::Variant::of(tile).class()).contains(&class)
+            }
+            _ => true,
+        }
+    }
+
     /// The matvec variant for up to `cols` columns at once.
     pub fn matvec(&self, cols: u32) -> matvec::Variant {
         matvec::Variant::of(self.team, cols)

@@ -19,6 +19,9 @@ pub const NATIVE: [DType; 11] = [
     DType::Q6K,
 ];
 
+/// The types in the short form of verification, which must be short: one of each way to load weights.
+pub const QUICK: [DType; 4] = [DType::F16, DType::Q8_0, DType::Q4K, DType::Q6K];
+
 /// Weights per block as loaders count them, whatever the format.
 pub const BLOCK: usize = 32;
 
