@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let [hidden, layers, heads, kv_heads, inter, vocab] = dims;
     let kv = hidden / heads * kv_heads;
-    let mut tensors = vec![("token_embd".to_owned(), vec![vocab, hidden]), ("output".to_owned(), vec![vocab, hidden])];
+    let mut tensors =
+        vec![("token_embd".to_owned(), vec![vocab, hidden]), ("output".to_owned(), vec![vocab, hidden])];
     tensors.push(("output_norm".to_owned(), vec![hidden]));
     for i in 0..layers {
         let shapes: [(&str, Vec<usize>); 9] = [

@@ -104,7 +104,7 @@ pub(super) fn object(
         },
         "per_token": {
             "dispatches": graph.dispatches(),
-            "submits": submits(session, options),
+            "submits": 1,
             "weight_bytes": graph.bytes(),
         },
         "sampling": {
@@ -116,11 +116,4 @@ pub(super) fn object(
             "seed": options.sampler.seed,
         },
     })
-}
-
-/// Submits per generated token: choosing among the top candidates on the GPU takes a second one.
-fn submits(session: &Session<'_>, options: &GenerateOptions) -> usize {
-    let sampler = Sampler::new(options.sampler.clone());
-    let by_top = sampler.is_ok_and(|s| !s.is_greedy() && s.fits_top(TOP_K));
-    1 + usize::from(by_top && session.graphs().top.is_some())
 }

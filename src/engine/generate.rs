@@ -120,9 +120,10 @@ impl Session<'_> {
         if sampler.is_greedy() {
             return self.step_greedy(id);
         }
-        if sampler.fits_top(TOP_K) && self.graphs().top.is_some() {
-            self.feed(&[id], Logits::Last, &mut |_| true)?;
-            return self.choose(sampler);
+        if sampler.fits_top(TOP_K)
+            && let Some(top) = self.step_top(id)?
+        {
+            return Ok(sampler.sample_sorted(&top));
         }
         Ok(sampler.sample(&self.step_logits(id)?))
     }

@@ -4,7 +4,7 @@ use crate::engine::EngineError;
 use crate::engine::forward::{Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
 use crate::gpu::graph::State;
-use crate::gpu::{Gpu, Readback};
+use crate::gpu::{Gpu, Graph, Readback};
 use crate::kernels::argmax::Best;
 use crate::kernels::top_k;
 use crate::kernels::weights::BLOCK;
@@ -132,7 +132,7 @@ impl<'m> Session<'m> {
         self.check_tokens(&[id])?;
         let state = self.begin(&[id]);
         let bytes =
-            self.gpu().run_and_read(&self.graphs.decode, state, &self.buffers.best, 16, &self.small)?;
+            self.gpu().run_and_read(&[&self.graphs.decode], state, &self.buffers.best, 16, &self.small)?;
         self.pos += 1;
         self.choice(&bytes)
     }
@@ -160,7 +160,7 @@ impl<'m> Session<'m> {
         let state = self.begin(&[id]);
         let bytes = self.model.spec().vocab as u64 * 4;
         let logits = &self.buffers.logits;
-        let bytes = self.gpu().run_and_read(&self.graphs.decode, state, logits, bytes, &self.row)?;
+        let bytes = self.gpu().run_and_read(&[&self.graphs.decode], state, logits, bytes, &self.row)?;
         self.pos += 1;
         self.finite(&bytes)
     }
@@ -180,12 +180,26 @@ impl<'m> Session<'m> {
 
     /// The [`TOP_K`] best (id, logit) after feeding, best first; `None` for tiny vocabularies.
     pub fn top(&self) -> Result<Option<Vec<(u32, f32)>>, EngineError> {
-        let Some(graph) = &self.graphs.top else { return Ok(None) };
+        let Some(top) = &self.graphs.top else { return Ok(None) };
+        self.read_top(&[top], State::default()).map(Some)
+    }
+
+    /// Feeds one token and returns the [`TOP_K`] best (id, logit) for the next one, best first: one pass, one
+    /// submit. `None`, with nothing fed, for tiny vocabularies.
+    pub fn step_top(&mut self, id: u32) -> Result<Option<Vec<(u32, f32)>>, EngineError> {
+        self.check_tokens(&[id])?;
+        let Some(top) = &self.graphs.top else { return Ok(None) };
+        let state = self.begin(&[id]);
+        self.pos += 1;
+        self.read_top(&[&self.graphs.decode, top], state).map(Some)
+    }
+
+    fn read_top(&self, graphs: &[&Graph], state: State) -> Result<Vec<(u32, f32)>, EngineError> {
         let bytes = top_k::result_bytes(TOP_K);
-        let read = self.gpu().run_and_read(graph, State::default(), &self.buffers.top, bytes, &self.small)?;
+        let read = self.gpu().run_and_read(graphs, state, &self.buffers.top, bytes, &self.small)?;
         let (items, bad) = top_k::read(&read);
         self.check_finite(bad as usize)?;
-        Ok(Some(items))
+        Ok(items)
     }
 
     /// Feeds one chunk (at most [`Session::chunk`] tokens) and calls `each` with (index in `ids`, logits)

@@ -128,21 +128,22 @@ impl Gpu {
 
     /// Runs the graph for `state`: one compute pass, one submit. Does not wait.
     pub fn run(&self, graph: &Graph, state: State) -> Result<(), GpuError> {
-        let encoder = self.record(graph, state);
+        let encoder = self.record(&[graph], state);
         self.inner().queue.submit([encoder.finish()]);
         self.check()
     }
 
-    /// Runs the graph and reads the first `bytes` of `output`: still one pass and one submit.
+    /// Runs the graphs one after the other and reads the first `bytes` of `output`: still one pass and one
+    /// submit.
     pub fn run_and_read(
         &self,
-        graph: &Graph,
+        graphs: &[&Graph],
         state: State,
         output: &Slice,
         bytes: u64,
         readback: &Readback,
     ) -> Result<Vec<u8>, GpuError> {
-        let mut encoder = self.record(graph, state);
+        let mut encoder = self.record(graphs, state);
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
         self.inner().queue.submit([encoder.finish()]);
         readback.buffer.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
@@ -158,13 +159,13 @@ impl Gpu {
         result
     }
 
-    fn record(&self, graph: &Graph, state: State) -> wgpu::CommandEncoder {
+    fn record(&self, graphs: &[&Graph], state: State) -> wgpu::CommandEncoder {
         let inner = self.inner();
         let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut bound: Option<&Arc<Kernel>> = None;
-            for step in &graph.steps {
+            for step in graphs.iter().flat_map(|graph| &graph.steps) {
                 let [x, y, z] = step.grid.map(|extent| extent.resolve(state));
                 if x == 0 || y == 0 || z == 0 {
                     continue;
