@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::engine::forward::{TOP_K, geometry};
-use crate::engine::{GenerateOptions, Generation, Sampler, Session};
+use crate::engine::forward::geometry;
+use crate::engine::{GenerateOptions, Generation, Session};
 
 /// Times and rates of one generation.
 #[derive(Clone, Copy, Debug, Serialize)]
