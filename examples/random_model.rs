@@ -53,7 +53,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("attention.head_count", heads),
         ("attention.head_count_kv", kv_heads),
     ];
-    numbers.map(|(key, n)| header.set(&format!("llama.{key}"), n as u32));
+    for (key, n) in numbers {
+        header.set(&format!("llama.{key}"), n as u32);
+    }
     let type_of = |shape: &[usize]| if shape.len() == 1 { DType::F32 } else { dtype };
     for (name, shape) in &tensors {
         header.tensor(&format!("{name}.weight"), type_of(shape), shape)?;
