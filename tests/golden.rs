@@ -113,9 +113,17 @@ fn perplexity_of_quantized_models() {
     let Some(shared) = common::shared() else { return };
     let expected = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/quantized_perplexity.json"));
     let gpu = engine::gpu();
-    for (file, want) in expected["float64"].as_object().expect("an object") {
-        let path = shared.join("data/models/TinyStories-656K/gguf").join(file);
-        let got = perplexity_of(&gpu, &shared, &path, PLAIN);
-        check_perplexity(file, got, want.as_f64().expect("a number"), 1e-3);
+    // llama.cpp quantizes activations too, so it differs more than float64 over the same weights.
+    for (source, windows, tolerance) in [("float64", PLAIN, 1e-3), ("llamacpp", HALVES, 1e-2)] {
+        for (file, want) in expected[source].as_object().expect("an object") {
+            let path = shared.join("data/models/TinyStories-656K/gguf").join(file);
+            let got = perplexity_of(&gpu, &shared, &path, windows);
+            check_perplexity(
+                &format!("{file} against {source}"),
+                got,
+                want.as_f64().expect("a number"),
+                tolerance,
+            );
+        }
     }
 }
