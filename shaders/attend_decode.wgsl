@@ -27,15 +27,20 @@ var<workgroup> q_tile: array<vec4<f32>, HEADS * D4>;  // [head, d4]
 var<workgroup> p_tile: array<vec4<f32>, WG * GV>;     // [position, four heads]
 var<workgroup> o_tile: array<vec4<f32>, WG>;          // [slice, d4]
 
+// Element e of a head whose first float is q[row]; 0 where there is none. (Storing to v[j] in a loop is what
+// Direct3D's older compiler refuses.)
+fn q_at(row: u32, e: u32, exists: bool) -> f32 {
+  if (exists && e < HEAD_DIM) { return q[row + e]; }
+  return 0.0;
+}
+
 fn load_q(row: u32, heads: u32, lane: u32) {
   for (var i = lane; i < HEADS * D4; i += WG) {
     let h = i / D4;
     let e = (i % D4) * 4u;
-    var v = vec4<f32>();
-    for (var j = 0u; j < 4u; j++) {
-      if (h < heads && e + j < HEAD_DIM) { v[j] = q[row + h * HEAD_DIM + e + j]; }
-    }
-    q_tile[i] = v;
+    let at = row + h * HEAD_DIM;
+    let ok = h < heads;
+    q_tile[i] = vec4<f32>(q_at(at, e, ok), q_at(at, e + 1u, ok), q_at(at, e + 2u, ok), q_at(at, e + 3u, ok));
   }
 }
 

@@ -21,17 +21,22 @@ var<workgroup> top: array<f32, ROWS>;
 var<workgroup> total: array<f32, ROWS>;
 var<workgroup> shrink: array<f32, ROWS>;
 
+// Element e of a head whose first float is q[row]; 0 where there is none. (Storing to v[j] in a loop is what
+// Direct3D's older compiler refuses.)
+fn q_at(row: u32, e: u32, exists: bool) -> f32 {
+  if (exists && e < HEAD_DIM) { return q[row + e]; }
+  return 0.0;
+}
+
 fn load_q(kv_head: u32, row0: u32, lane: u32) {
   for (var i = lane; i < ROWS * D4; i += WG) {
     let r = row0 + i / D4;
     let e = (i % D4) * 4u;
     let token = r / params.group;
     let head = kv_head * params.group + r % params.group;
-    var v = vec4<f32>();
-    for (var j = 0u; j < 4u; j++) {
-      if (token < state.n_tokens && e + j < HEAD_DIM) { v[j] = q[token * params.q_stride + head * HEAD_DIM + e + j]; }
-    }
-    q_tile[i] = v;
+    let at = token * params.q_stride + head * HEAD_DIM;
+    let ok = token < state.n_tokens;
+    q_tile[i] = vec4<f32>(q_at(at, e, ok), q_at(at, e + 1u, ok), q_at(at, e + 2u, ok), q_at(at, e + 3u, ok));
   }
 }
 

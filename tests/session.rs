@@ -89,6 +89,15 @@ fn matrices_beyond_the_binding_limit_are_split() {
     }
 }
 
+#[test]
+fn a_cache_beyond_the_binding_limit_is_refused_with_what_fits() {
+    let options = GpuOptions { max_binding_bytes: Some(192 << 10), ..GpuOptions::default() };
+    let gpu = Gpu::open(&AdapterChoice::Auto, options).expect("device");
+    let error = Model::demo(&gpu, &LoadOptions { context: Some(512), ..exact() }).err().expect("refused");
+    // 4 heads × 64 × 4 bytes = 1 KiB per position.
+    assert!(error.to_string().contains("--ctx 192"), "{error}");
+}
+
 fn steps(model: &Model) -> usize {
     Session::new(model).expect("session").graphs().decode.dispatches()
 }

@@ -3,5 +3,8 @@ alias kv4 = vec2<u32>;
 fn kv_unpack(v: kv4) -> vec4<f32> { return vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y)); }
 fn kv_pack(v: vec4<f32>) -> kv4 {
   let w = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0)); // what f16 can hold
-  return vec2<u32>(pack2x16float(w.xy), pack2x16float(w.zw));
+  // NaN stays NaN, told by its bits: clamping may hide it, and it must show in the logits.
+  let bad = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7FFFFFFFu)) > vec4<u32>(0x7F800000u);
+  let nan = select(vec4<u32>(), vec4<u32>(0x7E00u), bad);
+  return vec2<u32>(pack2x16float(w.xy) | nan.x | (nan.y << 16u), pack2x16float(w.zw) | nan.z | (nan.w << 16u));
 }

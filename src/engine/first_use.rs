@@ -29,11 +29,18 @@ pub fn ensure_verified(gpu: &Gpu) -> Result<(Verdict, bool), GpuError> {
         Some(verdict) => (verdict, false),
         None => (check(gpu)?, true),
     };
+    verdict.failed_classes.iter().for_each(|class| gpu.ban(class));
+    let used = Variants::of(gpu);
+    let wrong: Vec<&str> =
+        verdict.failed_classes.iter().map(String::as_str).filter(|class| used.uses(class)).collect();
+    if !wrong.is_empty() {
+        // Not remembered: a driver in trouble may be well again next time.
+        return Err(GpuError::Unusable { adapter: gpu.facts().id(), classes: wrong.join(", ") });
+    }
     if fresh && let (Some(path), Ok(json)) = (path, serde_json::to_vec_pretty(&verdict)) {
         let _ = path.parent().map(std::fs::create_dir_all);
         let _ = std::fs::write(path, json);
     }
-    verdict.failed_classes.iter().for_each(|class| gpu.ban(class));
     Ok((verdict, fresh))
 }
 

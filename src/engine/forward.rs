@@ -19,9 +19,6 @@ use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matmul, matve
 use crate::model::ModelSpec;
 use crate::model::spec::{Activation, RopeStyle};
 
-/// Tokens of logits from which the tiled matmul is used for the output matrix.
-const MATMUL_FROM: u32 = 5;
-
 /// Most candidates that the GPU hands to the sampler.
 pub const TOP_K: usize = 64;
 
@@ -120,6 +117,18 @@ pub fn buffer_bytes(spec: &ModelSpec, sizes: Sizes) -> BufferBytes {
     BufferBytes { kv, activations }
 }
 
+/// Refuses a context whose cache the adapter cannot bind, before anything is loaded.
+pub fn check_cache(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes) -> Result<(), GpuError> {
+    let (bytes, limit) = (geometry(spec, sizes, 0).cache_bytes(), gpu.max_bound_bytes());
+    if bytes <= limit {
+        return Ok(());
+    }
+    let fits = limit / (bytes / sizes.context as u64).max(1);
+    let (adapter, what) = (gpu.facts().id(), "the K cache of one layer".to_owned());
+    let hint = format!("; a context of at most {fits} fits (--ctx {fits}; --kv f16 takes half of f32)");
+    Err(GpuError::TooLarge { adapter, what, bytes, limit, hint })
+}
+
 impl Buffers {
     /// Allocates everything. `rope` is the table for this context.
     pub fn allocate(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes, rope: Slice) -> Result<Buffers, GpuError> {
@@ -132,15 +141,7 @@ impl Buffers {
         let cache = (0..spec.n_layers)
             .map(|i| {
                 let bytes = geometry(spec, sizes, i).cache_bytes();
-                let hint = |error| match error {
-                    GpuError::TooLarge { adapter, what, bytes, limit, .. } => {
-                        let fits = limit / (bytes / sizes.context as u64).max(1);
-                        let hint = format!("; a context of at most {fits} fits (--ctx {fits}, or --kv f16)");
-                        GpuError::TooLarge { adapter, what, bytes, limit, hint }
-                    }
-                    other => other,
-                };
-                Ok([gpu.buffer("K cache", bytes).map_err(hint)?, gpu.buffer("V cache", bytes).map_err(hint)?])
+                Ok([gpu.buffer("K cache", bytes)?, gpu.buffer("V cache", bytes)?])
             })
             .collect::<Result<Vec<_>, GpuError>>()?;
         Ok(Buffers {
@@ -169,7 +170,7 @@ pub struct Graphs {
     pub decode: Graph,
     /// A chunk of tokens through all layers.
     pub prefill: Graph,
-    /// Logits of a few of the chunk's tokens (as many as `state` says), and the first one's greedy choice.
+    /// Logits of one of the chunk's tokens (the last that `state` wants), and its greedy choice.
     pub head: Graph,
     /// As `head`, for many tokens.
     pub head_many: Graph,
@@ -225,7 +226,7 @@ impl Graphs {
 
     /// The graph for the logits of `n` tokens.
     pub fn head_for(&self, n: u32) -> &Graph {
-        if n >= MATMUL_FROM { &self.head_many } else { &self.head }
+        if n > 1 { &self.head_many } else { &self.head }
     }
 }
 
@@ -407,11 +408,7 @@ impl Builder<'_> {
                 state: &self.buffers.state,
             };
             self.steps.push(match mode {
-                Mode::One => {
-                    let cols = if of_logits { MATMUL_FROM - 1 } else { 1 };
-                    let cols = if self.sizes.logits == 1 { 1 } else { cols };
-                    matvec::step(self.gpu, label, self.variants.matvec(cols), linear)?
-                }
+                Mode::One => matvec::step(self.gpu, label, self.variants.matvec(1), linear)?,
                 Mode::Many => matmul::step(self.gpu, label, self.variants.matmul(part.dtype), linear)?,
             });
         }

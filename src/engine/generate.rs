@@ -74,7 +74,8 @@ impl Session<'_> {
         emit: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Generation, EngineError> {
         let mut sampler = Sampler::new(options.sampler.clone())?;
-        prompt.iter().for_each(|id| sampler.note(*id));
+        // The penalty looks back over the whole conversation.
+        self.tokens().iter().chain(prompt).for_each(|id| sampler.note(*id));
         // After nothing but BOS a text begins: its first space is the tokenizer's, not the writer's.
         let tokenizer = self.model().tokenizer()?;
         let begins = self.position() == 0 && prompt.iter().all(|id| tokenizer.is_special(*id));

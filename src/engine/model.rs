@@ -99,6 +99,7 @@ impl Model {
         let started = Instant::now();
         let spec = ModelSpec::from_archive(&archive)?;
         let sizes = sizes(gpu, &spec, options)?;
+        crate::engine::forward::check_cache(gpu, &spec, sizes)?;
         let needs = memory::needs(&archive, &spec, options.quant, sizes)?;
         memory::check(&needs, memory::available(gpu.facts(), options.memory).as_ref(), gpu.facts())?;
         let mut notices = notices(&archive, &spec, options);
@@ -193,7 +194,7 @@ fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, En
         let trained = spec.max_context;
         return bad("--ctx", format!("1 to {trained}, the positions the model was trained for"), context);
     }
-    let default_chunk = if gpu.facts().kind == AdapterKind::Cpu { 64 } else { 256 };
+    let default_chunk = if gpu.facts().kind == AdapterKind::Discrete { 256 } else { 64 };
     let chunk = options.chunk.unwrap_or(default_chunk).min(context);
     if chunk == 0 || chunk > 4096 {
         return bad("--chunk", "1 to 4096 tokens".to_owned(), chunk);

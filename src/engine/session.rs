@@ -18,6 +18,9 @@ pub enum Logits {
     Last,
 }
 
+/// Steps of a prompt chunk per submit: about one layer.
+const STEPS_PER_SUBMIT: usize = 9;
+
 /// A conversation: a KV cache of fixed capacity, filled from position 0 on. When it is full, feeding more
 /// is an error ([`EngineError::ContextFull`]); nothing is overwritten or shifted silently.
 pub struct Session<'m> {
@@ -26,6 +29,8 @@ pub struct Session<'m> {
     graphs: Graphs,
     sizes: Sizes,
     pos: usize,
+    /// What was fed, [pos] ids.
+    fed: Vec<u32>,
     small: Readback,
     row: Readback,
 }
@@ -40,7 +45,7 @@ impl<'m> Session<'m> {
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
         let small = gpu.readback(top_k::result_bytes(TOP_K));
         let row = gpu.readback(spec.vocab as u64 * 4);
-        Ok(Session { model, buffers, graphs, sizes, pos: 0, small, row })
+        Ok(Session { model, buffers, graphs, sizes, pos: 0, fed: Vec::new(), small, row })
     }
 
     fn gpu(&self) -> &Gpu {
@@ -55,6 +60,11 @@ impl<'m> Session<'m> {
     /// Tokens in the cache.
     pub fn position(&self) -> usize {
         self.pos
+    }
+
+    /// The tokens in the cache.
+    pub fn tokens(&self) -> &[u32] {
+        &self.fed
     }
 
     /// Capacity of the cache.
@@ -75,6 +85,7 @@ impl<'m> Session<'m> {
     /// Forgets everything from position `pos` on.
     pub fn truncate(&mut self, pos: usize) {
         self.pos = self.pos.min(pos);
+        self.fed.truncate(self.pos);
     }
 
     fn check_tokens(&self, ids: &[u32]) -> Result<(), EngineError> {
@@ -116,12 +127,12 @@ impl<'m> Session<'m> {
             if chunk.len() == 1 {
                 self.gpu().run(&self.graphs.decode, state)?;
             } else {
-                self.gpu().run(&self.graphs.prefill, state)?;
+                self.run_prefill(state)?;
                 if last {
                     self.gpu().run(&self.graphs.head, state)?;
                 }
             }
-            self.pos += chunk.len();
+            self.advance(chunk);
             self.gpu().wait()?;
         }
         Ok(())
@@ -133,7 +144,7 @@ impl<'m> Session<'m> {
         let state = self.begin(&[id]);
         let bytes =
             self.gpu().run_and_read(&[&self.graphs.decode], state, &self.buffers.best, 16, &self.small)?;
-        self.pos += 1;
+        self.advance(&[id]);
         self.choice(&bytes)
     }
 
@@ -161,7 +172,7 @@ impl<'m> Session<'m> {
         let bytes = self.model.spec().vocab as u64 * 4;
         let logits = &self.buffers.logits;
         let bytes = self.gpu().run_and_read(&[&self.graphs.decode], state, logits, bytes, &self.row)?;
-        self.pos += 1;
+        self.advance(&[id]);
         self.finite(&bytes)
     }
 
@@ -188,10 +199,13 @@ impl<'m> Session<'m> {
     /// submit. `None`, with nothing fed, for tiny vocabularies.
     pub fn step_top(&mut self, id: u32) -> Result<Option<Vec<(u32, f32)>>, EngineError> {
         self.check_tokens(&[id])?;
-        let Some(top) = &self.graphs.top else { return Ok(None) };
+        if self.graphs.top.is_none() {
+            return Ok(None);
+        }
         let state = self.begin(&[id]);
-        self.pos += 1;
-        self.read_top(&[&self.graphs.decode, top], state).map(Some)
+        self.advance(&[id]);
+        let graphs: Vec<&Graph> = std::iter::once(&self.graphs.decode).chain(&self.graphs.top).collect();
+        self.read_top(&graphs, state).map(Some)
     }
 
     fn read_top(&self, graphs: &[&Graph], state: State) -> Result<Vec<(u32, f32)>, EngineError> {
@@ -211,9 +225,13 @@ impl<'m> Session<'m> {
         each: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(), EngineError> {
         self.check_tokens(ids)?;
+        if ids.len() > self.sizes.chunk {
+            let (expected, found) = (format!("at most {} at once", self.sizes.chunk), ids.len().to_string());
+            return Err(EngineError::BadOption { option: "tokens", expected, found });
+        }
         let state = self.begin(ids);
-        self.gpu().run(&self.graphs.prefill, state)?;
-        self.pos += ids.len();
+        self.run_prefill(state)?;
+        self.advance(ids);
         let vocab = self.model.spec().vocab;
         let stride = vocab.next_multiple_of(BLOCK);
         for from in (first..ids.len()).step_by(self.sizes.logits) {
@@ -228,6 +246,20 @@ impl<'m> Session<'m> {
                 self.check_finite(row[..vocab].iter().filter(|v| !v.is_finite()).count())?;
                 each(from + i, &row[..vocab]);
             }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, ids: &[u32]) {
+        self.pos += ids.len();
+        self.fed.extend(ids);
+    }
+
+    /// Runs a chunk through all layers, a few steps per submit: one submit with all of a large model's work
+    /// would outlast the drivers' watchdogs (2 s on Windows), and the screen stands still meanwhile.
+    fn run_prefill(&self, state: State) -> Result<(), EngineError> {
+        for steps in self.graphs.prefill.steps.chunks(STEPS_PER_SUBMIT) {
+            self.gpu().run_steps(steps, state)?;
         }
         Ok(())
     }

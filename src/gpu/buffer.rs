@@ -36,7 +36,8 @@ impl Gpu {
     /// Largest buffer that can be bound whole.
     pub fn max_bound_bytes(&self) -> u64 {
         let facts = self.facts();
-        facts.max_binding_bytes.min(facts.max_buffer_bytes) & !(BINDING_ALIGNMENT - 1)
+        // Metal allows more, but shaders there learn a binding's size as 32 bits.
+        facts.max_binding_bytes.min(facts.max_buffer_bytes).min(i32::MAX as u64) & !(BINDING_ALIGNMENT - 1)
     }
 
     /// A zeroed storage buffer of at least `bytes`, rounded up to 16.

@@ -216,7 +216,8 @@ impl Gpu {
 }
 
 fn limits(have: &wgpu::Limits, options: GpuOptions, immediates: bool) -> wgpu::Limits {
-    let mut limits = wgpu::Limits::defaults();
+    // Small GPUs miss limits of rendering that nothing here uses: those are not asked for.
+    let mut limits = wgpu::Limits::defaults().or_worse_values_from(have);
     if !options.default_limits {
         limits.max_buffer_size = have.max_buffer_size;
         limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;

@@ -74,6 +74,17 @@ pub enum GpuError {
         /// Next step, starting with "; ", or empty.
         hint: String,
     },
+    /// Kernels without another variant compute wrongly.
+    #[error(
+        "{adapter} computes wrongly with {classes}, and there is no other way to compute that: choose another \
+         adapter (--adapter), or update the driver. `anygpu verify` tells the details"
+    )]
+    Unusable {
+        /// Adapter id.
+        adapter: String,
+        /// Classes of variants.
+        classes: String,
+    },
     /// The device is gone: driver reset, unplugged, watchdog.
     #[error(
         "{adapter}: the device was lost ({reason}). Start again; if it repeats, the driver's watchdog may \

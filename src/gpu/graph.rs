@@ -128,7 +128,12 @@ impl Gpu {
 
     /// Runs the graph for `state`: one compute pass, one submit. Does not wait.
     pub fn run(&self, graph: &Graph, state: State) -> Result<(), GpuError> {
-        let encoder = self.record(&[graph], state);
+        self.run_steps(&graph.steps, state)
+    }
+
+    /// As [`Gpu::run`], for a part of a graph.
+    pub fn run_steps(&self, steps: &[Step], state: State) -> Result<(), GpuError> {
+        let encoder = self.record(steps.iter(), state);
         self.inner().queue.submit([encoder.finish()]);
         self.check()
     }
@@ -143,7 +148,7 @@ impl Gpu {
         bytes: u64,
         readback: &Readback,
     ) -> Result<Vec<u8>, GpuError> {
-        let mut encoder = self.record(graphs, state);
+        let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
         self.inner().queue.submit([encoder.finish()]);
         readback.buffer.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
@@ -159,13 +164,13 @@ impl Gpu {
         result
     }
 
-    fn record(&self, graphs: &[&Graph], state: State) -> wgpu::CommandEncoder {
+    fn record<'s>(&self, steps: impl Iterator<Item = &'s Step>, state: State) -> wgpu::CommandEncoder {
         let inner = self.inner();
         let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut bound: Option<&Arc<Kernel>> = None;
-            for step in graphs.iter().flat_map(|graph| &graph.steps) {
+            for step in steps {
                 let [x, y, z] = step.grid.map(|extent| extent.resolve(state));
                 if x == 0 || y == 0 || z == 0 {
                     continue;

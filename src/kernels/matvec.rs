@@ -77,7 +77,9 @@ impl Variant {
     fn rows_per_workgroup(self, largest_subgroup: u32) -> u32 {
         let teams = match self.team {
             Team::Lane => self.wg,
-            Team::Subgroup => (self.wg / largest_subgroup.clamp(1, self.wg)).max(1),
+            // Drivers that do not tell the size (0 or 1) are taken to have one team per workgroup.
+            Team::Subgroup if largest_subgroup < 4 => 1,
+            Team::Subgroup => (self.wg / largest_subgroup.min(self.wg)).max(1),
             Team::Workgroup => 1,
         };
         teams * self.rows
