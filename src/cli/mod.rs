@@ -49,11 +49,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, exit: Exit) -> u8 {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => DONE,
         Err(error) if matches!(error.downcast_ref(), Some(EngineError::Cancelled)) => {
-            eprintln!("anygpu: stopped");
+            open::note("stopped");
             INTERRUPTED
         }
         Err(error) => {
-            eprintln!("anygpu: {error:#}");
+            open::note(&format!("{error:#}"));
             ERROR
         }
     }

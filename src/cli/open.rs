@@ -1,6 +1,6 @@
 //! Adapter and model, opened with what a person wants to see meanwhile.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,12 @@ impl std::fmt::Display for Source {
 
 /// One line on stderr.
 pub(super) fn note(text: &str) {
-    eprintln!("anygpu: {text}");
+    tell(&format!("anygpu: {text}\n"));
+}
+
+/// Text on stderr as it is. Nobody may be listening there: that is no reason to stop.
+pub(super) fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Opens the adapter and verifies it, if that was not done before.

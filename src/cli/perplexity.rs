@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::args::{DeviceArgs, PerplexityArgs, WindowsArg};
-use super::open::{self, Source, note};
+use super::open::{self, Source, note, tell};
 use super::{DONE, print, print_json};
 use crate::engine::perplexity::{Windows, perplexity};
 use crate::engine::{EngineError, Session};
@@ -35,14 +35,14 @@ pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<
     let limit = args.limit.unwrap_or(usize::MAX);
     let result = perplexity(&mut session, &ids, bos, windows, limit, &mut |so_far, total| {
         if live {
-            eprint!("\r{}/{total} windows, perplexity {:.4} ", so_far.windows, so_far.ppl);
+            tell(&format!("\r{}/{total} windows, perplexity {:.4} ", so_far.windows, so_far.ppl));
         } else if so_far.windows % 16 == 0 {
             note(&format!("{}/{total} windows, perplexity {:.4}", so_far.windows, so_far.ppl));
         }
         true
     });
     if live {
-        eprint!("\r\x1b[K");
+        tell("\r\x1b[K");
     }
     let result = result?;
     if args.json {

@@ -91,11 +91,26 @@ fn summary(session: &Session<'_>, options: &GenerateOptions, done: &Generation, 
 
 fn options(args: &RunArgs, model: &Model, is_chat: bool) -> GenerateOptions {
     GenerateOptions {
-        sampler: sampling(&args.sample, &|key| model.recommended(key)),
+        sampler: sampling(&args.sample, &|key| recommended(model, key)),
         max_tokens: args.sample.max_tokens.or((!is_chat).then_some(RAW_TOKENS)),
         stop: args.sample.stop.clone(),
         ignore_eos: args.sample.ignore_eos,
     }
+}
+
+/// What the model's makers recommend, unless it is impossible.
+fn recommended(model: &Model, key: &str) -> Option<f64> {
+    let value = model.recommended(key)?;
+    let possible = match key {
+        "top_p" => value > 0.0 && value <= 1.0,
+        "min_p" => (0.0..1.0).contains(&value),
+        "repetition_penalty" => value > 0.0 && value.is_finite(),
+        _ => (0.0..1e9).contains(&value),
+    };
+    if !possible {
+        note(&format!("generation_config.json: {key} cannot be {value}, ignored"));
+    }
+    possible.then_some(value)
 }
 
 /// Flags first, then what the model's makers recommend, then our defaults.
@@ -104,9 +119,10 @@ fn sampling(args: &SampleArgs, recommended: &dyn Fn(&str) -> Option<f64>) -> Sam
     let float = |flag: Option<f32>, key: &str, ours: f32| {
         flag.or_else(|| recommended(key).map(|v| v as f32)).unwrap_or(ours)
     };
-    let top_k = recommended("top_k").filter(|k| *k >= 0.0 && *k < 1e9).map(|k| k as usize);
+    let top_k = recommended("top_k").map(|k| k as usize);
+    let greedy = (recommended("do_sample") == Some(0.0)).then_some(0.0);
     SamplerOptions {
-        temperature: float(args.temperature, "temperature", ours.temperature),
+        temperature: float(args.temperature.or(greedy), "temperature", ours.temperature),
         top_k: args.top_k.or(top_k).unwrap_or(ours.top_k),
         top_p: float(args.top_p, "top_p", ours.top_p),
         min_p: float(args.min_p, "min_p", ours.min_p),

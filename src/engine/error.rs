@@ -49,9 +49,13 @@ pub enum EngineError {
     },
     /// More tokens than the context holds.
     #[error(
-        "the prompt has {tokens} tokens, but the context holds {context}{}: shorten it or ask for more \
-         with --ctx (the model was trained for {trained})",
-        if *used > 0 { format!(", {used} of them used") } else { String::new() }
+        "the prompt has {tokens} tokens, but the context holds {context}{}: {}",
+        if *used > 0 { format!(", {used} of them used") } else { String::new() },
+        if context < trained {
+            format!("shorten it, or ask for more with --ctx (up to {trained}, what the model was trained for)")
+        } else {
+            "shorten it; the model was trained for no more".to_owned()
+        }
     )]
     ContextFull {
         /// Tokens to add.

@@ -96,7 +96,7 @@ pub fn check(needs: &Needs, available: Option<&Available>, facts: &AdapterFacts)
     let hint = if needs.total() - needs.kv / 2 <= available.bytes {
         "; a shorter context fits (--ctx), or --kv f16"
     } else {
-        "; try a smaller quantization (--quant q4_k) or a smaller model"
+        "; try fewer bits per weight (--quant, down to q4_0, or a smaller GGUF) or a smaller model"
     };
     Err(EngineError::OutOfMemory {
         adapter: facts.id(),

@@ -106,6 +106,13 @@ impl Model {
         let (tokenizer, template) = match Tokenizer::from_metadata(&archive.metadata) {
             Ok((tokenizer, template)) => {
                 tokenizer.check_vocab(spec.vocab)?;
+                // Some rows are padding, as Qwen has them; this many look like another model's tokenizer.
+                if tokenizer.vocab_size() < spec.vocab / 2 {
+                    let (tokens, rows) = (tokenizer.vocab_size(), spec.vocab);
+                    notices.push(format!(
+                        "the tokenizer has {tokens} tokens, the model {rows}: does it belong to this model?"
+                    ));
+                }
                 notices.extend(tokenizer.warnings().iter().cloned());
                 (Ok(tokenizer), template)
             }
@@ -176,10 +183,13 @@ impl Model {
         self.template.as_ref()
     }
 
-    /// Sampling settings that the model's makers recommend (`generation_config.json`).
+    /// Sampling settings that the model's makers recommend (`generation_config.json`); true is 1, false 0.
     pub fn recommended(&self, key: &str) -> Option<f64> {
         match &self.metadata {
-            Metadata::HuggingFace(folder) => folder.generation_config.as_ref()?.get(key)?.as_f64(),
+            Metadata::HuggingFace(folder) => {
+                let value = folder.generation_config.as_ref()?.get(key)?;
+                value.as_f64().or(value.as_bool().map(|b| f64::from(u8::from(b))))
+            }
             Metadata::Gguf(_) => None,
         }
     }

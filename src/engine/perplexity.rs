@@ -38,6 +38,11 @@ pub fn perplexity(
     limit: usize,
     progress: &mut dyn FnMut(Perplexity, usize) -> bool,
 ) -> Result<Perplexity, EngineError> {
+    if windows == Windows::Plain(0) || matches!(windows, Windows::Half(0..3)) {
+        let (expected, found) =
+            ("windows that predict something: 3 or more".to_owned(), format!("{windows:?}"));
+        return Err(EngineError::BadOption { option: "--ctx", expected, found });
+    }
     let cut = cut(ids, bos, windows);
     let total = cut.len().min(limit);
     let mut sums = [0.0f64; 2];

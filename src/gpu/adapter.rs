@@ -61,7 +61,8 @@ pub struct Adapter {
 /// Every adapter of every backend that `WGPU_BACKEND` allows (default: all), in a stable order.
 pub fn adapters() -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
-    let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    let asked = std::env::var("WGPU_BACKEND").is_ok_and(|text| !text.is_empty());
+    let backends = wgpu::Backends::from_env().filter(|_| asked).unwrap_or(wgpu::Backends::all());
     descriptor.backends = backends;
     let instance = wgpu::Instance::new(descriptor);
     let handles = pollster::block_on(instance.enumerate_adapters(backends));
