@@ -93,7 +93,8 @@
 //! 6. A file is streamed to the GPU in pieces; the weights never stand in the process's own memory a second time.
 //! 7. A model family is data, not a second forward pass.
 //! 8. The same seed, adapter and build give the same text.
-//! 9. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped.
+//! 9. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped and
+//!    where the APIs below wgpu are asked for the size of device memory.
 
 pub mod base;
 #[cfg(feature = "cli")]

@@ -45,7 +45,8 @@ pub fn available(facts: &AdapterFacts, limit: Option<u64>) -> Option<Available> 
     if let Some(bytes) = limit {
         return Some(Available { bytes, source: "--memory".to_owned() });
     }
-    if let (Some(bytes), false) = (facts.memory_bytes, facts.kind == AdapterKind::Cpu) {
+    let separate = !matches!(facts.kind, AdapterKind::Cpu | AdapterKind::Integrated);
+    if let (Some(bytes), true) = (facts.memory_bytes, separate) {
         return Some(Available { bytes, source: "device memory as the driver tells".to_owned() });
     }
     let shared = matches!(facts.kind, AdapterKind::Cpu | AdapterKind::Integrated) || facts.backend == "metal";

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::base::{AdapterFacts, AdapterKind};
-use crate::gpu::GpuError;
+use crate::gpu::{GpuError, memory};
 
 /// Which adapter to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,6 +170,6 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterFacts {
         max_invocations: limits.max_compute_invocations_per_workgroup,
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
         storage_alignment: limits.min_storage_buffer_offset_alignment,
-        memory_bytes: None,
+        memory_bytes: memory::device_bytes(adapter),
     }
 }

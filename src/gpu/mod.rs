@@ -6,6 +6,7 @@ pub mod compose;
 pub mod device;
 pub mod error;
 pub mod graph;
+mod memory;
 pub mod pipeline;
 
 pub use adapter::{AdapterChoice, adapters};
