@@ -78,19 +78,14 @@ pub fn all() -> Vec<Shader> {
 }
 
 fn reference(x: &[f32], weight: &[f32], eps: f32) -> Vec<Want> {
-    let n = x.len() as f64;
-    let mean = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / n;
+    let mean = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / x.len() as f64;
     let scale = 1.0 / (mean + f64::from(eps)).sqrt();
-    let near = |(x, w): (&f32, &f32)| {
-        let value = f64::from(*x) * scale * f64::from(*w);
+    let near = |(v, w): (&f32, &f32)| {
+        let value = f64::from(*v) * scale * f64::from(*w);
         // inverseSqrt may err by 2 ulp (WGSL §15.7.4), the mean by √n ulp, two products.
-        Want::Near { value, tolerance: check::sum_tolerance(x_len(n), value.abs()) }
+        Want::Near { value, tolerance: check::sum_tolerance(x.len(), value.abs()) }
     };
     x.iter().zip(weight).map(near).collect()
-}
-
-fn x_len(n: f64) -> usize {
-    n as usize
 }
 
 /// Both reductions × odd widths × easy and hard data, with and without `of_logits`.
