@@ -104,5 +104,6 @@ pub mod formats;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
+pub mod plan;
 pub mod quant;
 pub mod tokenizer;

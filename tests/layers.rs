@@ -5,16 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer and the layers it may name. `lib.rs` only declares modules; a new layer is entered here.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("formats", &["base"]),
     ("quant", &["base"]),
     ("tokenizer", &["base", "formats"]),
     ("model", &["base", "formats"]),
+    ("plan", &["base", "quant", "model"]),
     ("gpu", &["base"]),
     ("kernels", &["base", "quant", "gpu"]),
-    ("engine", &["base", "formats", "quant", "tokenizer", "model", "gpu", "kernels"]),
-    ("cli", &["base", "formats", "quant", "tokenizer", "model", "gpu", "kernels", "engine"]),
+    ("engine", &["base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels"]),
+    ("cli", &["base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels", "engine"]),
     ("main", &["cli"]),
 ];
 

@@ -1,0 +1,1 @@
+//! The planner: what a model will cost on an adapter, before it runs. Pure arithmetic: values in, values out.
