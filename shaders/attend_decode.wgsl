@@ -5,6 +5,7 @@
 // invocation is four elements of V and every SLICES-th position.
 struct Params {
   group: u32,       // query heads per KV head
+  kv_heads: u32,
   parts: u32,       // workgroups per KV head
   q_stride: u32,    // floats per row of q
   out_stride: u32,  // floats per row of out
@@ -13,8 +14,8 @@ struct Params {
   scale: f32,
 }
 @group(0) @binding(0) var<storage, read> q: array<f32>;          // [n_tokens, q_stride]
-@group(0) @binding(1) var<storage, read> k_cache: array<kv4>;    // [kv_heads, context, D4]
-@group(0) @binding(2) var<storage, read> v_cache: array<kv4>;    // [kv_heads, context, D4]
+@group(0) @binding(1) var<storage, read> k_cache: array<kv4>;    // [sequences, kv_heads, context, D4]
+@group(0) @binding(2) var<storage, read> v_cache: array<kv4>;    // as k_cache
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;  // [n_tokens, out_stride]
 @group(0) @binding(4) var<uniform> state: State;
 
@@ -50,9 +51,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
   let first_head = (id.x % params.parts) * HEADS;
   let heads = min(HEADS, params.group - first_head);
   let head0 = kv_head * params.group + first_head;
-  let pos = state.pos + id.y;
+  let pos = token_position(id.y);
   let start = select(0u, pos + 1u - params.window, params.window > 0u && pos >= params.window);
-  let base = kv_head * params.context * D4;
+  let base = (token_sequence(id.y) * params.kv_heads + kv_head) * params.context * D4;
   let d = in.lane % D4;
   let slice = in.lane / D4;
   load_q(id.y * params.q_stride + head0 * HEAD_DIM, heads, in.lane);

@@ -3,11 +3,11 @@
 // head r % group of token r / group: tiles of COLS positions of K, then V, are staged in workgroup memory
 // and used by all ROWS rows. Online softmax.
 struct Params {
-  group: u32, q_stride: u32, out_stride: u32, context: u32, window: u32, scale: f32,  // as in attend_decode
+  group: u32, kv_heads: u32, q_stride: u32, out_stride: u32, context: u32, window: u32, scale: f32,  // as in attend_decode
 }
 @group(0) @binding(0) var<storage, read> q: array<f32>;          // [n_tokens, q_stride]
-@group(0) @binding(1) var<storage, read> k_cache: array<kv4>;    // [kv_heads, context, D4]
-@group(0) @binding(2) var<storage, read> v_cache: array<kv4>;    // [kv_heads, context, D4]
+@group(0) @binding(1) var<storage, read> k_cache: array<kv4>;    // [sequences, kv_heads, context, D4]
+@group(0) @binding(2) var<storage, read> v_cache: array<kv4>;    // as k_cache
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;  // [n_tokens, out_stride]
 @group(0) @binding(4) var<uniform> state: State;
 
@@ -72,7 +72,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
   let last_row = min(row0 + ROWS, n_rows) - 1u;  // the grid has no empty workgroup
   let last_pos = state.pos + last_row / params.group;
   let start = first_seen(state.pos + row0 / params.group);
-  let base = id.x * params.context * D4;
+  let base = (state.sequence * params.kv_heads + id.x) * params.context * D4;
   load_q(id.x, row0, lane);
   for (var r = lane; r < ROWS; r += WG) { top[r] = LOWEST; total[r] = 0.0; }
   var acc: array<vec4<f32>, SHARE>;

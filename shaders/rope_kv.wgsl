@@ -1,7 +1,7 @@
 // Splits a QKV row into heads; norms (Qwen3) and rotates q and k; writes q to `q`, k and v to the cache.
 // One workgroup per head slot (x: query heads, then key heads, then value heads) and token (y).
 // Rotation by the table of (cos, sin): Su et al. 2021, eq. 34, with pairs (i, i + ROTARY/2) or, when
-// INTERLEAVED, (2i, 2i + 1); elements from ROTARY on pass unchanged.
+// INTERLEAVED, (2i, 2i + 1); elements from ROTARY on pass unchanged. Every sequence has a cache of its own.
 struct Params {
   heads: u32, kv_heads: u32,
   x_stride: u32,  // floats per row of qkv
@@ -13,8 +13,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> norms: array<f32>;          // [2, HEAD_DIM] weights of q and k norm
 @group(0) @binding(2) var<storage, read> rope: array<vec2<f32>>;     // [context, ROTARY / 2] cos, sin
 @group(0) @binding(3) var<storage, read_write> q: array<f32>;        // [n_tokens, q_stride]
-@group(0) @binding(4) var<storage, read_write> k_cache: array<kv4>;  // [kv_heads, context, D4]
-@group(0) @binding(5) var<storage, read_write> v_cache: array<kv4>;  // [kv_heads, context, D4]
+@group(0) @binding(4) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, D4]
+@group(0) @binding(5) var<storage, read_write> v_cache: array<kv4>;  // as k_cache
 @group(0) @binding(6) var<uniform> state: State;
 
 const D4: u32 = (HEAD_DIM + 3u) / 4u;
@@ -34,7 +34,8 @@ fn rotated(e: u32, pos: u32) -> f32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
   let slot = id.x;
-  let pos = state.pos + id.y;
+  let pos = token_position(id.y);
+  let first_head = token_sequence(id.y) * params.kv_heads;
   let is_q = slot < params.heads;
   let is_v = slot >= params.heads + params.kv_heads;
   let begin = id.y * params.x_stride + slot * HEAD_DIM;
@@ -63,9 +64,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
         q[id.y * params.q_stride + slot * HEAD_DIM + e + j] = out[j];
       }
     } else if (is_v) {
-      v_cache[((slot - params.heads - params.kv_heads) * params.context + pos) * D4 + g] = kv_pack(out);
+      v_cache[((first_head + slot - params.heads - params.kv_heads) * params.context + pos) * D4 + g] = kv_pack(out);
     } else {
-      k_cache[((slot - params.heads) * params.context + pos) * D4 + g] = kv_pack(out);
+      k_cache[((first_head + slot - params.heads) * params.context + pos) * D4 + g] = kv_pack(out);
     }
   }
 }

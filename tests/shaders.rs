@@ -94,7 +94,7 @@ fn write_wgsl(folder: &Path, shaders: &[Shader]) {
 /// A kernel that passes every check; the rows below spoil it one way each.
 const GOOD: &str = "
 struct Params { n: u32, scale: f32 }
-struct State { pos: u32, n_tokens: u32, first_logit: u32, pad: u32 }
+struct State { pos: u32, n_tokens: u32, first_logit: u32, sequence: u32, positions: array<vec4<u32>, 4> }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> state: State;

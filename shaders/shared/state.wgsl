@@ -3,5 +3,14 @@ struct State {
   pos: u32,          // position of the run's first token
   n_tokens: u32,     // tokens in this run
   first_logit: u32,  // first token of the run whose logits are wanted
-  pad: u32,
+  sequence: u32,     // the sequence all tokens belong to; EACH: token i is the next one of sequence i
+  positions: array<vec4<u32>, 4>,  // when EACH: positions of the tokens
+}
+const EACH: u32 = 0xFFFFFFFFu;
+
+fn token_sequence(token: u32) -> u32 { return select(state.sequence, token, state.sequence == EACH); }
+
+fn token_position(token: u32) -> u32 {
+  if (state.sequence == EACH) { return state.positions[(token >> 2u) & 3u][token & 3u]; }
+  return state.pos + token;
 }

@@ -6,6 +6,7 @@
 
 use crate::engine::EngineError;
 use crate::engine::weights::{Layer, Weights};
+use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Graph, Slice, Step};
 use crate::kernels::attention::{Attention, Geometry};
 use crate::kernels::glu::{self, Act};
@@ -145,7 +146,7 @@ impl Buffers {
             })
             .collect::<Result<Vec<_>, GpuError>>()?;
         Ok(Buffers {
-            state: gpu.uniform("state", &[0; 16])?,
+            state: gpu.uniform("state", bytemuck::bytes_of(&State::default()))?,
             tokens: gpu.buffer("tokens", sizes.chunk as u64 * 4)?,
             hidden: next(),
             normed: next(),

@@ -267,7 +267,7 @@ impl<'m> Session<'m> {
     /// Writes tokens and state of a run; logits of its last token.
     fn begin(&self, ids: &[u32]) -> State {
         let n = ids.len() as u32;
-        let state = State { pos: self.pos as u32, n_tokens: n, first_logit: n - 1, pad: 0 };
+        let state = State { pos: self.pos as u32, n_tokens: n, first_logit: n - 1, ..State::default() };
         self.gpu().write(&self.buffers.tokens, 0, bytemuck::cast_slice(ids));
         self.gpu().write(&self.buffers.state, 0, bytemuck::bytes_of(&state));
         state

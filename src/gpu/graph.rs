@@ -20,8 +20,17 @@ pub struct State {
     pub n_tokens: u32,
     /// First token (of this run) whose logits are wanted.
     pub first_logit: u32,
-    /// Unused; keeps the size at 16 bytes.
-    pub pad: u32,
+    /// The sequence that all tokens belong to, or [`State::EACH`].
+    pub sequence: u32,
+    /// Positions of the tokens when each belongs to a sequence of its own.
+    pub positions: [u32; State::MAX_SEQUENCES],
+}
+
+impl State {
+    /// As [`State::sequence`]: token `i` is the next one of sequence `i`, at `positions[i]`.
+    pub const EACH: u32 = u32::MAX;
+    /// Most sequences that one run can continue.
+    pub const MAX_SEQUENCES: usize = 16;
 }
 
 /// Number of workgroups along one axis.

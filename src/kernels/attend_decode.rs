@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Step};
-use crate::kernels::attention::{self, Attention, Geometry};
+use crate::kernels::attention::{self, Attention, Geometry, Tokens};
 use crate::kernels::check::Check;
 use crate::kernels::kv::KvType;
 use crate::kernels::reduce::{self, Reduce};
@@ -14,6 +14,7 @@ use crate::kernels::reduce::{self, Reduce};
 #[allow(missing_docs, reason = "documented in attend_decode.wgsl")]
 pub struct Params {
     pub group: u32,
+    pub kv_heads: u32,
     pub parts: u32,
     pub q_stride: u32,
     pub out_stride: u32,
@@ -27,7 +28,7 @@ pub static SPEC: KernelSpec = KernelSpec {
     name: "attend_decode",
     wgsl: include_str!("../../shaders/attend_decode.wgsl"),
     bindings: attention::BINDINGS,
-    params: &["group", "parts", "q_stride", "out_stride", "context", "window", "scale"],
+    params: &["group", "kv_heads", "parts", "q_stride", "out_stride", "context", "window", "scale"],
 };
 
 /// Fewest invocations per workgroup; a head wider than 4 × this needs more.
@@ -65,6 +66,7 @@ pub fn step(
     let parts = (geometry.group() as u32).div_ceil(4 * head_vectors(geometry));
     let params = Params {
         group: geometry.group() as u32,
+        kv_heads: geometry.kv_heads as u32,
         parts,
         q_stride: attention.q_stride as u32,
         out_stride: attention.out_stride as u32,
@@ -90,16 +92,23 @@ pub fn checks(subgroups: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     for geometry in attention::geometries() {
         for reduce in Reduce::ALL.into_iter().filter(|r| subgroups || !r.subgroups()) {
-            for (pos, n, window, size) in
-                [(0, 1, 0, 1.0), (63, 2, 0, 1.0), (200, 1, 0, 4.0), (150, 3, 70, 1.0), (5, 1, 9, 1.0)]
-            {
+            let run = |pos, n| Tokens::Run { pos, n };
+            for (tokens, window, size) in [
+                (run(0, 1), 0, 1.0),
+                (run(63, 2), 0, 1.0),
+                (run(200, 1), 0, 4.0),
+                (run(150, 3), 70, 1.0),
+                (run(5, 1), 9, 1.0),
+                (Tokens::Each(&[130, 0, 64, 259, 7]), 0, 1.0),
+                (Tokens::Each(&[100, 9]), 70, 1.0),
+            ] {
                 let geometry = Geometry { window, ..geometry };
                 let class = format!("reduce/{}", reduce.name());
-                let quick = pos == 150 && geometry.head_dim == 64 && geometry.kv == KvType::F16;
+                let quick = tokens == run(150, 3) && geometry.head_dim == 64 && geometry.kv == KvType::F16;
                 let run = move |gpu: &Gpu, attention: Attention<'_>| {
                     step(gpu, "check", geometry, reduce, attention)
                 };
-                let check = attention::check("attend_decode", class, geometry, [pos, n], size, run);
+                let check = attention::check("attend_decode", class, geometry, tokens, size, run);
                 checks.push(check.quick(quick));
             }
         }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Step};
-use crate::kernels::attention::{self, Attention, Geometry};
+use crate::kernels::attention::{self, Attention, Geometry, Tokens};
 use crate::kernels::check::Check;
 use crate::kernels::kv::KvType;
 use crate::kernels::reduce;
@@ -14,6 +14,7 @@ use crate::kernels::reduce;
 #[allow(missing_docs, reason = "documented in attend_prefill.wgsl")]
 pub struct Params {
     pub group: u32,
+    pub kv_heads: u32,
     pub q_stride: u32,
     pub out_stride: u32,
     pub context: u32,
@@ -26,7 +27,7 @@ pub static SPEC: KernelSpec = KernelSpec {
     name: "attend_prefill",
     wgsl: include_str!("../../shaders/attend_prefill.wgsl"),
     bindings: attention::BINDINGS,
-    params: &["group", "q_stride", "out_stride", "context", "window", "scale"],
+    params: &["group", "kv_heads", "q_stride", "out_stride", "context", "window", "scale"],
 };
 
 /// Invocations per workgroup.
@@ -62,6 +63,7 @@ pub fn shader(geometry: Geometry) -> Shader {
 pub fn step(gpu: &Gpu, label: &str, geometry: Geometry, attention: Attention<'_>) -> Result<Step, GpuError> {
     let params = Params {
         group: geometry.group() as u32,
+        kv_heads: geometry.kv_heads as u32,
         q_stride: attention.q_stride as u32,
         out_stride: attention.out_stride as u32,
         context: geometry.context as u32,
@@ -89,7 +91,7 @@ pub fn checks() -> Vec<Check> {
             let quick = pos == 100 && geometry.head_dim == 64 && geometry.kv == KvType::F16;
             let run = move |gpu: &Gpu, attention: Attention<'_>| step(gpu, "check", geometry, attention);
             let class = "attend_prefill".to_owned();
-            let check = attention::check("attend_prefill", class, geometry, [pos, n], size, run);
+            let check = attention::check("attend_prefill", class, geometry, Tokens::Run { pos, n }, size, run);
             checks.push(check.quick(quick));
         }
     }

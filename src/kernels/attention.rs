@@ -117,20 +117,79 @@ pub fn geometries() -> Vec<Geometry> {
     all
 }
 
-/// A check of `step` over a cache filled with seeded numbers, for `n` tokens from position `pos`.
+/// Which tokens a check runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// `n` tokens of sequence 1 of 2 from position `pos`.
+    Run {
+        /// Position of the first.
+        pos: usize,
+        /// How many.
+        n: usize,
+    },
+    /// One token of each of as many sequences, at these positions.
+    Each(&'static [usize]),
+}
+
+impl Tokens {
+    /// How many.
+    pub fn count(self) -> usize {
+        match self {
+            Tokens::Run { n, .. } => n,
+            Tokens::Each(positions) => positions.len(),
+        }
+    }
+
+    /// Sequences in the cache.
+    pub fn sequences(self) -> usize {
+        match self {
+            Tokens::Run { .. } => 2,
+            Tokens::Each(positions) => positions.len(),
+        }
+    }
+
+    /// (sequence, position) of a token.
+    pub fn place(self, token: usize) -> (usize, usize) {
+        match self {
+            Tokens::Run { pos, .. } => (1, pos + token),
+            Tokens::Each(positions) => (token, positions[token]),
+        }
+    }
+
+    /// Positions of `sequence` that a cache may be read at: below this.
+    fn filled(self, sequence: usize) -> usize {
+        (0..self.count()).map(|t| self.place(t)).filter(|(s, _)| *s == sequence).map(|(_, p)| p + 1).max().unwrap_or(0)
+    }
+
+    /// The state of a run with these tokens.
+    pub fn state(self) -> State {
+        let n_tokens = self.count() as u32;
+        match self {
+            Tokens::Run { pos, .. } => State { pos: pos as u32, n_tokens, sequence: 1, ..State::default() },
+            Tokens::Each(at) => {
+                let mut state = State { n_tokens, sequence: State::EACH, ..State::default() };
+                state.positions.iter_mut().zip(at).for_each(|(to, pos)| *to = *pos as u32);
+                state
+            }
+        }
+    }
+}
+
+/// A check of `step` over caches filled with seeded numbers.
 pub fn check(
     kernel: &'static str,
     class: String,
     geometry: Geometry,
-    [pos, n]: [usize; 2],
+    tokens: Tokens,
     size: f32,
     step: impl Fn(&Gpu, Attention<'_>) -> Result<Step, GpuError> + Send + Sync + 'static,
 ) -> Check {
     let Geometry { heads, kv_heads, head_dim, window, kv, .. } = geometry;
     let label = format!(
-        "{heads}/{kv_heads} heads of {head_dim}, {n} tokens at {pos}, window {window}, kv {}, × {size}",
+        "{heads}/{kv_heads} heads of {head_dim}, {tokens:?}, window {window}, kv {}, × {size}",
         kv.name()
     );
+    let n = tokens.count();
     Check::new(kernel, class, label, move |gpu| {
         let (q_stride, out_stride) = (heads * head_dim + 3, heads * head_dim + 7);
         let row = head_dim.next_multiple_of(4);
@@ -138,13 +197,13 @@ pub fn check(
         let q: Vec<f32> = scaled(41, n * q_stride).collect();
         let cache = |seed| -> Vec<f32> {
             let mut cache: Vec<f32> =
-                scaled(seed, kv_heads * geometry.context * row).map(|v| kv.round(v)).collect();
+                scaled(seed, tokens.sequences() * kv_heads * geometry.context * row).map(|v| kv.round(v)).collect();
             for position in cache.chunks_exact_mut(row) {
                 position[head_dim..].fill(0.0);
             }
             // Positions that no token may see hold NaN: looking at them shows.
-            for head in cache.chunks_exact_mut(geometry.context * row) {
-                head[(pos + n) * row..].fill(f32::NAN);
+            for (i, head) in cache.chunks_exact_mut(geometry.context * row).enumerate() {
+                head[tokens.filled(i / kv_heads) * row..].fill(f32::NAN);
             }
             cache
         };
@@ -153,7 +212,7 @@ pub fn check(
         let k_cache = gpu.upload("check k", &kv.encode(&k))?;
         let v_cache = gpu.upload("check v", &kv.encode(&v))?;
         let out = check::marked(gpu, n * out_stride)?;
-        let state = State { pos: pos as u32, n_tokens: n as u32, first_logit: 0, pad: 0 };
+        let state = tokens.state();
         let state_slice = check::state(gpu, state)?;
         let attention = Attention {
             q: &q_slice,
@@ -169,10 +228,10 @@ pub fn check(
         for token in 0..n {
             for head in 0..heads {
                 let kv_head = head / geometry.group();
-                let last = pos + token;
+                let (sequence, last) = tokens.place(token);
                 let first = if window > 0 { (last + 1).saturating_sub(window) } else { 0 };
                 let at = |cache: &'_ [f32], p: usize| {
-                    let from = (kv_head * geometry.context + p) * row;
+                    let from = ((sequence * kv_heads + kv_head) * geometry.context + p) * row;
                     cache[from..from + head_dim].to_vec()
                 };
                 let keys: Vec<Vec<f32>> = (first..=last).map(|p| at(&k, p)).collect();

@@ -177,7 +177,7 @@ pub fn check(
                 gpu.write(&y_slice, from as u64 * 4, bytemuck::cast_slice(&y[from..from + case.rows]));
             }
         }
-        let state = State { pos: 0, n_tokens: case.n as u32, first_logit: 0, pad: 0 };
+        let state = State { n_tokens: case.n as u32, ..State::default() };
         let state_slice = check::state(gpu, state)?;
         let linear = Linear {
             part: &part,

@@ -1,16 +1,19 @@
 //! One file per kernel, named as its WGSL file: parameters, spec, variants, step, f64 reference, checks.
 
 pub mod argmax;
+pub mod arithmetic;
 pub mod attend_decode;
 pub mod attend_prefill;
 pub mod attention;
 pub mod check;
 pub mod embed;
+pub mod fill;
 pub mod glu;
 pub mod kv;
 pub mod linear;
 pub mod matmul;
 pub mod matvec;
+pub mod read;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope_kv;
@@ -23,7 +26,7 @@ pub mod weights;
 use crate::gpu::{KernelSpec, Shader};
 
 /// Every kernel there is.
-pub const ALL: [&KernelSpec; 10] = [
+pub const ALL: [&KernelSpec; 13] = [
     &embed::SPEC,
     &rms_norm::SPEC,
     &matvec::SPEC,
@@ -34,6 +37,9 @@ pub const ALL: [&KernelSpec; 10] = [
     &glu::SPEC,
     &argmax::SPEC,
     &top_k::SPEC,
+    &fill::SPEC,
+    &read::SPEC,
+    &arithmetic::SPEC,
 ];
 
 /// Every kernel in every variant, with the constants of typical models: what the shader tests compile.
@@ -49,5 +55,8 @@ pub fn all_shaders() -> Vec<Shader> {
     shaders.extend(glu::all());
     shaders.push(argmax::shader());
     shaders.push(top_k::shader());
+    shaders.push(fill::shader());
+    shaders.extend(read::all());
+    shaders.extend(arithmetic::all());
     shaders
 }

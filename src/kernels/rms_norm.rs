@@ -120,7 +120,7 @@ fn run_case(
     let x_slice = check::floats(gpu, &check::padded(&x, cols, stride))?;
     let weight_slice = check::floats(gpu, &check::padded(&weight, cols, stride))?;
     let y = check::marked(gpu, rows * stride)?;
-    let state = State { pos: 0, n_tokens: rows as u32, first_logit, pad: 0 };
+    let state = State { n_tokens: rows as u32, first_logit, ..State::default() };
     let state_slice = check::state(gpu, state)?;
     let norm = RmsNorm {
         x: &x_slice,

@@ -2,9 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::graph::State;
 use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
-use crate::kernels::attention::Geometry;
+use crate::kernels::attention::{Geometry, Tokens};
 use crate::kernels::check::{self, Check, Want};
 use crate::kernels::kv::KvType;
 use crate::kernels::reduce::{self, Reduce};
@@ -141,20 +140,25 @@ pub fn all() -> Vec<Shader> {
 pub fn checks(subgroups: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     for variant in variants().into_iter().filter(|v| subgroups || !v.reduce.subgroups()) {
-        for (pos, n) in [(0usize, 1usize), (7, 5), (19, 1)] {
+        for tokens in [
+            Tokens::Run { pos: 0, n: 1 },
+            Tokens::Run { pos: 7, n: 5 },
+            Tokens::Run { pos: 19, n: 1 },
+            Tokens::Each(&[19, 0, 7, 3, 4, 5, 6]),
+        ] {
             for output in 0..3 {
                 let Geometry { heads, kv_heads, head_dim, kv, .. } = variant.geometry;
                 let label = format!(
-                    "{} of {heads}/{kv_heads} heads of {head_dim}, rotary {}{}{}, {n} at {pos}, kv {}",
+                    "{} of {heads}/{kv_heads} heads of {head_dim}, rotary {}{}{}, {tokens:?}, kv {}",
                     ["q", "k", "v"][output],
                     variant.rotary,
                     if variant.interleaved { " interleaved" } else { "" },
                     if variant.qk_norm { ", norm" } else { "" },
                     kv.name()
                 );
-                let quick = head_dim == 128 && n == 5;
+                let quick = head_dim == 128 && tokens.count() == 5;
                 let class = format!("reduce/{}", variant.reduce.name());
-                let run = move |gpu: &Gpu| run_case(gpu, variant, [pos, n], output);
+                let run = move |gpu: &Gpu| run_case(gpu, variant, tokens, output);
                 checks.push(Check::new("rope_kv", class, label, run).quick(quick));
             }
         }
@@ -165,10 +169,11 @@ pub fn checks(subgroups: bool) -> Vec<Check> {
 fn run_case(
     gpu: &Gpu,
     variant: Variant,
-    [pos, n]: [usize; 2],
+    tokens: Tokens,
     output: usize,
 ) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
     let Geometry { heads, kv_heads, head_dim, context, kv, .. } = variant.geometry;
+    let n = tokens.count();
     let (x_stride, q_stride) = ((heads + 2 * kv_heads) * head_dim + 5, heads * head_dim + 3);
     let (eps, row) = (1e-6f32, head_dim.next_multiple_of(4));
     let qkv = check::uniform(53, n * x_stride);
@@ -182,13 +187,13 @@ fn run_case(
         .collect();
     let slices = [check::floats(gpu, &qkv)?, check::floats(gpu, &norms)?, check::floats(gpu, &rope)?];
     // The cache is marked in 4-byte words; in f16 a word is two elements.
-    let cache_words = kv_heads * context * row * kv.bytes() / 4;
+    let cache_words = tokens.sequences() * kv_heads * context * row * kv.bytes() / 4;
     let outs = [
         check::marked(gpu, n * q_stride)?,
         check::marked(gpu, cache_words)?,
         check::marked(gpu, cache_words)?,
     ];
-    let state = State { pos: pos as u32, n_tokens: n as u32, first_logit: 0, pad: 0 };
+    let state = tokens.state();
     let state_slice = check::state(gpu, state)?;
     let buffers = RopeKv {
         qkv: &slices[0],
@@ -209,7 +214,7 @@ fn run_case(
         for token in 0..n {
             for h in 0..heads {
                 let out =
-                    reference(variant, head(token, h), Some(&norms[..head_dim]), &rope, pos + token, eps);
+                    reference(variant, head(token, h), Some(&norms[..head_dim]), &rope, tokens.place(token).1, eps);
                 want[token * q_stride + h * head_dim..][..head_dim].copy_from_slice(&out);
             }
         }
@@ -218,12 +223,13 @@ fn run_case(
     let got = kv.decode(bytemuck::cast_slice(&raw));
     let marker = raw[raw.len() - 1]; // a guard word, whose decoded halves mark what must stay
     let marks = kv.decode(bytemuck::bytes_of(&marker));
-    let mut want = vec![Want::Untouched; kv_heads * context * row];
+    let mut want = vec![Want::Untouched; tokens.sequences() * kv_heads * context * row];
     for h in 0..kv_heads {
         for token in 0..n {
+            let (sequence, pos) = tokens.place(token);
             let slot = heads + (output - 1) * kv_heads + h;
             let weight = (output == 1).then_some(&norms[head_dim..]);
-            let mut out = reference(variant, head(token, slot), weight, &rope, pos + token, eps);
+            let mut out = reference(variant, head(token, slot), weight, &rope, pos, eps);
             if output == 2 {
                 let plain = |v: &f32| Want::Near { value: f64::from(*v), tolerance: 0.0 };
                 out = head(token, slot).iter().map(plain).collect();
@@ -234,7 +240,7 @@ fn run_case(
                 }
             }
             out.resize(row, Want::Near { value: 0.0, tolerance: 0.0 });
-            want[(h * context + pos + token) * row..][..row].copy_from_slice(&out);
+            want[((sequence * kv_heads + h) * context + pos) * row..][..row].copy_from_slice(&out);
         }
     }
     // In f16 an untouched word decodes to two halves: compare them as numbers of their own.

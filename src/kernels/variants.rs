@@ -6,7 +6,9 @@ use crate::kernels::check::Check;
 use crate::kernels::matmul::{self, Tile};
 use crate::kernels::matvec::{self, Team};
 use crate::kernels::reduce::Reduce;
-use crate::kernels::{argmax, attend_decode, attend_prefill, embed, glu, rms_norm, rope_kv, top_k};
+use crate::kernels::{
+    argmax, arithmetic, attend_decode, attend_prefill, embed, fill, glu, read, rms_norm, rope_kv, top_k,
+};
 
 /// The variants chosen for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,5 +80,8 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     checks.extend(glu::checks());
     checks.extend(argmax::checks());
     checks.extend(top_k::checks());
+    checks.extend(fill::checks());
+    checks.extend(read::checks());
+    checks.extend(arithmetic::checks(facts.f16));
     checks
 }

@@ -98,7 +98,17 @@ pub(crate) fn reflect(checked: &Checked, spec: &KernelSpec, form: ParamsForm) ->
 
 /// `struct State` equals [`anygpu::gpu::State`].
 fn state_fields(module: &Module, ty: naga::Handle<naga::Type>) -> Result<(), String> {
-    fields(module, ty, "State", &["pos", "n_tokens", "first_logit", "pad"])
+    let TypeInner::Struct { members, span } = &module.types[ty].inner else {
+        return Err("State is not a struct".into());
+    };
+    let found: Vec<(&str, u32)> =
+        members.iter().map(|m| (m.name.as_deref().unwrap_or("(no name)"), m.offset)).collect();
+    let want = [("pos", 0), ("n_tokens", 4), ("first_logit", 8), ("sequence", 12), ("positions", 16)];
+    let bytes = std::mem::size_of::<anygpu::gpu::graph::State>();
+    if found != want || *span as usize != bytes {
+        return Err(format!("State: spec has {want:?} in {bytes} bytes, WGSL has {found:?} in {span}"));
+    }
+    Ok(())
 }
 
 /// The type is a struct of that name with exactly these 4-byte scalars, without gaps.
