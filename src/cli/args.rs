@@ -123,6 +123,7 @@ impl LoadArgs {
             kv: self.kv.unwrap_or(KvType::F16),
             chunk: self.chunk,
             memory: self.memory,
+            stretch: false,
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Sizes {
     pub logits: usize,
     /// Element type of the KV cache.
     pub kv: KvType,
+    /// Sequences, each with a cache of its own; at most [`State::MAX_SEQUENCES`].
+    pub sequences: usize,
 }
 
 /// Every buffer of a session beside the weights. Activations are f32, rows padded to a multiple of 32
@@ -61,7 +63,7 @@ pub struct Buffers {
     pub normed_logits: Slice,
     /// [logits, vocab]
     pub logits: Slice,
-    /// One [`argmax::Best`]
+    /// `[sequences]` [`argmax::Best`]
     pub best: Slice,
     /// See [`top_k::read`]
     pub top: Slice,
@@ -105,22 +107,27 @@ fn activation_bytes(spec: &ModelSpec, sizes: Sizes) -> [(&'static str, u64); 11]
         ("activated", floats(sizes.chunk, spec.intermediate)),
         ("normed for logits", floats(sizes.logits, spec.hidden)),
         ("logits", floats(sizes.logits, spec.vocab)),
-        ("best", 16),
+        ("best", 16 * sizes.sequences as u64),
         ("top", top_k::result_bytes(TOP_K)),
     ]
 }
 
 /// What a session of these sizes takes.
 pub fn buffer_bytes(spec: &ModelSpec, sizes: Sizes) -> BufferBytes {
-    let kv = (0..spec.n_layers).map(|i| 2 * geometry(spec, sizes, i).cache_bytes()).sum();
+    let kv = (0..spec.n_layers).map(|i| 2 * cache_bytes(spec, sizes, i)).sum();
     let rope = sizes.context as u64 * spec.rotary_dim() as u64 * 4;
     let activations = activation_bytes(spec, sizes).iter().map(|(_, bytes)| bytes).sum::<u64>() + rope;
     BufferBytes { kv, activations }
 }
 
+/// Bytes of K (or V) of layer `i`, of all sequences.
+fn cache_bytes(spec: &ModelSpec, sizes: Sizes, i: usize) -> u64 {
+    sizes.sequences as u64 * geometry(spec, sizes, i).cache_bytes()
+}
+
 /// Refuses a context whose cache the adapter cannot bind, before anything is loaded.
 pub fn check_cache(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes) -> Result<(), GpuError> {
-    let (bytes, limit) = (geometry(spec, sizes, 0).cache_bytes(), gpu.max_bound_bytes());
+    let (bytes, limit) = (cache_bytes(spec, sizes, 0), gpu.max_bound_bytes());
     if bytes <= limit {
         return Ok(());
     }
@@ -141,7 +148,7 @@ impl Buffers {
         let mut next = || slices.next().expect("one slice per entry of activation_bytes");
         let cache = (0..spec.n_layers)
             .map(|i| {
-                let bytes = geometry(spec, sizes, i).cache_bytes();
+                let bytes = cache_bytes(spec, sizes, i);
                 Ok([gpu.buffer("K cache", bytes)?, gpu.buffer("V cache", bytes)?])
             })
             .collect::<Result<Vec<_>, GpuError>>()?;
@@ -175,14 +182,28 @@ pub struct Graphs {
     pub head: Graph,
     /// As `head`, for many tokens.
     pub head_many: Graph,
+    /// One token of each of several sequences through all layers, their logits and greedy choices; `None` for
+    /// one sequence.
+    pub batch: Option<Graph>,
     /// The [`TOP_K`] largest logits of the first row; `None` when the vocabulary is smaller.
     pub top: Option<Graph>,
+}
+
+/// Steps of a prompt chunk per submit: about one layer.
+const STEPS_PER_SUBMIT: usize = 9;
+
+/// Runs a chunk through all layers, a few steps per submit: one submit with all of a large model's work
+/// would outlast the drivers' watchdogs (2 s on Windows), and the screen stands still meanwhile. Does not wait.
+pub fn run_prompt(gpu: &Gpu, graphs: &Graphs, state: State) -> Result<(), GpuError> {
+    graphs.prefill.steps.chunks(STEPS_PER_SUBMIT).try_for_each(|steps| gpu.run_steps(steps, state))
 }
 
 /// How many tokens a graph is made for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     One,
+    /// One token of each sequence.
+    Each,
     Many,
 }
 
@@ -217,12 +238,19 @@ impl Graphs {
         let head = builder.take();
         builder.head(Mode::Many)?;
         let head_many = builder.take();
+        let batch = if sizes.sequences > 1 {
+            builder.body(Mode::Each)?;
+            builder.head(Mode::Each)?;
+            Some(builder.take())
+        } else {
+            None
+        };
         let top = (spec.vocab >= TOP_K).then(|| {
             let params = top_k::Params { cols: spec.vocab as u32, k: TOP_K as u32 };
             top_k::step(gpu, &buffers.logits, &buffers.top, params)
         });
         let top = top.transpose()?.map(|step| Graph { steps: vec![step] });
-        Ok(Graphs { decode, prefill, head, head_many, top })
+        Ok(Graphs { decode, prefill, head, head_many, batch, top })
     }
 
     /// The graph for the logits of `n` tokens.
@@ -296,7 +324,9 @@ impl Builder<'_> {
         };
         let label = format!("layer {i} attention");
         self.steps.push(match mode {
-            Mode::One => attend_decode::step(self.gpu, &label, geometry, self.variants.reduce, attention)?,
+            Mode::One | Mode::Each => {
+                attend_decode::step(self.gpu, &label, geometry, self.variants.reduce, attention)?
+            }
             Mode::Many => attend_prefill::step(self.gpu, &label, geometry, attention)?,
         });
         let bias = layer.o_bias.as_ref();
@@ -363,7 +393,8 @@ impl Builder<'_> {
         self.linear("logits", mode, &weights.output, &buffers.normed_logits, y, None, false, true)?;
         let stride = spec.vocab.next_multiple_of(BLOCK) as u32;
         let params = argmax::Params { cols: spec.vocab as u32, stride };
-        self.steps.push(argmax::step(self.gpu, 1, &buffers.logits, &buffers.best, params)?);
+        let rows = if mode == Mode::Each { self.sizes.sequences as u32 } else { 1 };
+        self.steps.push(argmax::step(self.gpu, rows, &buffers.logits, &buffers.best, params)?);
         Ok(())
     }
 
@@ -410,6 +441,10 @@ impl Builder<'_> {
             };
             self.steps.push(match mode {
                 Mode::One => matvec::step(self.gpu, label, self.variants.matvec(1), linear)?,
+                Mode::Each => {
+                    let variant = self.variants.matvec(self.sizes.sequences as u32);
+                    matvec::step(self.gpu, label, variant, linear)?
+                }
                 Mode::Many => matmul::step(self.gpu, label, self.variants.matmul(part.dtype), linear)?,
             });
         }

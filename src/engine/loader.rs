@@ -8,6 +8,7 @@ use crate::engine::EngineError;
 use crate::formats::{Archive, TensorInfo};
 use crate::gpu::{Gpu, Slice};
 use crate::kernels::weights::{BLOCK, Part};
+use crate::plan::weights::fitting;
 use crate::quant::{self, PlaneLayout};
 
 /// Bytes of a tensor's file data handled at a time.
@@ -33,20 +34,6 @@ pub fn target(stored: DType, cols: usize, wanted: Option<DType>, bytes: &[u8]) -
         _ => quant::transcode_target(stored, bytes),
     };
     Target { dtype, stored }
-}
-
-/// `dtype`, or what stands in for it when rows of `cols` are not whole blocks of it.
-fn fitting(dtype: DType, cols: usize) -> DType {
-    let mut dtype = dtype;
-    while !cols.is_multiple_of(dtype.block_len()) {
-        dtype = match dtype {
-            DType::Q4K => DType::Q5_0,
-            DType::Q5K => DType::Q5_1,
-            DType::Q6K => DType::Q8_0,
-            _ => DType::F16,
-        };
-    }
-    dtype
 }
 
 /// Loads matrices and vectors of one archive onto one device.
@@ -75,7 +62,7 @@ impl Loader<'_> {
             let run = &names[i..i + run];
             let layout = layout(names[i], target.dtype, cols)?;
             let rows: usize = run.iter().map(|name| self.info(name).map_or(0, |t| t.shape[0])).sum();
-            let fresh = self.allocate(label, &layout, row, rows)?;
+            let fresh = allocate(self.gpu, label, &layout, row, rows)?;
             let mut first = row;
             for name in run {
                 self.fill(name, &fresh, first)?;
@@ -119,26 +106,6 @@ impl Loader<'_> {
         if (self.progress)(bytes) { Ok(()) } else { Err(EngineError::Cancelled) }
     }
 
-    /// Parts for `rows` rows, each within the adapter's limit on bindings.
-    fn allocate(
-        &self,
-        label: &str,
-        layout: &PlaneLayout,
-        first: usize,
-        rows: usize,
-    ) -> Result<Vec<Part>, EngineError> {
-        let widest = layout.quant_row_bytes.max(layout.scale_row_bytes) as u64;
-        let most = usize::try_from(self.gpu.max_bound_bytes() / widest.max(1)).unwrap_or(usize::MAX).max(1);
-        let n = rows.div_ceil(most);
-        let share = rows.div_ceil(n.max(1));
-        (0..n)
-            .map(|i| {
-                let rows = share.min(rows - i * share);
-                Ok(Part::allocate(self.gpu, label, layout.dtype, first + i * share, rows, *layout)?)
-            })
-            .collect()
-    }
-
     /// Converts and uploads all rows of tensor `name`, whose first row is row `first` of the stack.
     fn fill(&mut self, name: &str, parts: &[Part], first: usize) -> Result<(), EngineError> {
         let archive = self.archive;
@@ -172,7 +139,27 @@ impl Loader<'_> {
     }
 }
 
-fn layout(name: &str, dtype: DType, cols: usize) -> Result<PlaneLayout, EngineError> {
+/// Parts for `rows` rows, each within the adapter's limit on bindings.
+pub(super) fn allocate(
+    gpu: &Gpu,
+    label: &str,
+    layout: &PlaneLayout,
+    first: usize,
+    rows: usize,
+) -> Result<Vec<Part>, EngineError> {
+    let widest = layout.quant_row_bytes.max(layout.scale_row_bytes) as u64;
+    let most = usize::try_from(gpu.max_bound_bytes() / widest.max(1)).unwrap_or(usize::MAX).max(1);
+    let n = rows.div_ceil(most);
+    let share = rows.div_ceil(n.max(1));
+    (0..n)
+        .map(|i| {
+            let rows = share.min(rows - i * share);
+            Ok(Part::allocate(gpu, label, layout.dtype, first + i * share, rows, *layout)?)
+        })
+        .collect()
+}
+
+pub(super) fn layout(name: &str, dtype: DType, cols: usize) -> Result<PlaneLayout, EngineError> {
     PlaneLayout::new(dtype, cols).map_err(|cause| EngineError::Tensor { tensor: name.to_owned(), cause })
 }
 

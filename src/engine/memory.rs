@@ -5,7 +5,9 @@ use crate::engine::EngineError;
 use crate::engine::forward::{self, Sizes};
 use crate::engine::loader;
 use crate::formats::Archive;
+use crate::gpu::Gpu;
 use crate::model::ModelSpec;
+use crate::plan::weights::Matrices;
 use crate::quant::PlaneLayout;
 
 /// Staging and driver overhead that is always reserved.
@@ -49,15 +51,19 @@ pub fn available(facts: &AdapterFacts, limit: Option<u64>) -> Option<Available> 
     if let (Some(bytes), true) = (facts.memory_bytes, separate) {
         return Some(Available { bytes, source: "device memory as the driver tells".to_owned() });
     }
-    let shared = matches!(facts.kind, AdapterKind::Cpu | AdapterKind::Integrated) || facts.backend == "metal";
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     let bytes = match system.available_memory() {
         0 => system.total_memory(),
         bytes => bytes,
     };
-    (shared && bytes > 0)
+    (shares_memory(facts) && bytes > 0)
         .then(|| Available { bytes, source: "main memory available, which the adapter shares".to_owned() })
+}
+
+/// Is the adapter's memory the machine's?
+fn shares_memory(facts: &AdapterFacts) -> bool {
+    matches!(facts.kind, AdapterKind::Cpu | AdapterKind::Integrated) || facts.backend == "metal"
 }
 
 /// The sum for this model, quantization and session.
@@ -78,7 +84,7 @@ pub fn needs(
             }
         };
         let is_output = name == spec.tensors.embedding || name == spec.tensors.output;
-        let quant = if is_output { quant.map(crate::engine::model::output_type) } else { quant };
+        let quant = if is_output { quant.map(crate::plan::weights::output_type) } else { quant };
         let target = loader::target(info.dtype, cols, quant, archive.bytes(info));
         let layout = PlaneLayout::new(target.dtype, cols)
             .map_err(|cause| EngineError::Tensor { tensor: name.to_owned(), cause })?;
@@ -86,6 +92,26 @@ pub fn needs(
     }
     let buffers = forward::buffer_bytes(spec, sizes);
     Ok(Needs { weights, kv: buffers.kv, activations: buffers.activations, headroom: HEADROOM_BYTES })
+}
+
+/// The sum for a model that is made, not loaded.
+pub fn needs_of(spec: &ModelSpec, matrices: &Matrices, sizes: Sizes) -> Needs {
+    let buffers = forward::buffer_bytes(spec, sizes);
+    Needs {
+        weights: matrices.bytes(),
+        kv: buffers.kv,
+        activations: buffers.activations,
+        headroom: HEADROOM_BYTES,
+    }
+}
+
+/// Refuses a further session's buffers where they do not fit beside what is loaded.
+pub fn check_session(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes, loaded: u64) -> Result<(), EngineError> {
+    let buffers = forward::buffer_bytes(spec, sizes);
+    // Of main memory, only what is left is counted as available.
+    let weights = if shares_memory(gpu.facts()) { 0 } else { loaded };
+    let needs = Needs { weights, kv: buffers.kv, activations: buffers.activations, headroom: HEADROOM_BYTES };
+    check(&needs, available(gpu.facts(), None).as_ref(), gpu.facts())
 }
 
 /// Refuses what does not fit, with the sum.

@@ -1,5 +1,6 @@
 //! Runs a model: weights onto the GPU, the list of steps, the KV cache, sampling, generation.
 
+pub mod batch;
 pub mod error;
 pub mod first_use;
 pub mod forward;
@@ -8,11 +9,13 @@ pub mod loader;
 pub mod memory;
 pub mod model;
 pub mod perplexity;
+pub mod random;
 pub mod rope;
 pub mod sampler;
 pub mod session;
 pub mod weights;
 
+pub use batch::Batch;
 pub use error::EngineError;
 pub use generate::{FinishReason, GenerateOptions, Generation};
 pub use model::{LoadOptions, Model};

@@ -8,15 +8,19 @@ use crate::engine::EngineError;
 use crate::engine::forward::Sizes;
 use crate::engine::loader::Loader;
 use crate::engine::memory::{self, Needs};
+use crate::engine::random::Random;
 use crate::engine::weights::Weights;
 use crate::formats::{Archive, Metadata};
 use crate::gpu::Gpu;
 use crate::kernels::kv::KvType;
 use crate::model::ModelSpec;
+use crate::plan::weights::{Matrices, output_type};
 use crate::tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
 
 /// Context when none is asked for, if the model was trained for more.
 pub const DEFAULT_CONTEXT: usize = 4096;
+/// Seed of weights without files: the same numbers everywhere.
+const RANDOM_SEED: u32 = 42;
 /// Most logits computed at once, in bytes.
 const LOGITS_BYTES: usize = 16 << 20;
 
@@ -34,11 +38,13 @@ pub struct LoadOptions {
     pub chunk: Option<usize>,
     /// Pretend that the adapter has this many bytes.
     pub memory: Option<u64>,
+    /// Allow more positions than the model was trained for: for measuring speed only.
+    pub stretch: bool,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { quant: None, context: None, kv: KvType::F16, chunk: None, memory: None }
+        LoadOptions { quant: None, context: None, kv: KvType::F16, chunk: None, memory: None, stretch: false }
     }
 }
 
@@ -49,19 +55,12 @@ pub struct Model {
     weights: Weights,
     tokenizer: Result<Tokenizer, TokenizerError>,
     template: Option<ChatTemplate>,
-    metadata: Metadata,
+    /// `None` for random weights.
+    metadata: Option<Metadata>,
     sizes: Sizes,
     needs: Needs,
     notices: Vec<String>,
     load_time: Duration,
-}
-
-/// The embedding and output matrices keep at least 6 bits: errors there reach the logits directly.
-pub fn output_type(quant: DType) -> DType {
-    match quant {
-        DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q4K | DType::Q5K => DType::Q6K,
-        other => other,
-    }
 }
 
 /// Files of the demo model: name and contents.
@@ -132,8 +131,34 @@ impl Model {
         let mut loader = Loader { archive: &archive, gpu, quant: options.quant, progress: &mut report };
         let weights = Weights::load(&mut loader, &spec)?;
         gpu.flush()?;
-        let Archive { metadata, .. } = archive;
+        let metadata = Some(archive.metadata);
         let (gpu, load_time) = (gpu.clone(), started.elapsed());
+        Ok(Model { gpu, spec, weights, tokenizer, template, metadata, sizes, needs, notices, load_time })
+    }
+
+    /// A model of this shape with pseudo-random weights made on the GPU: computes at the speed of a real one,
+    /// and nonsense. `options.quant` is the type of its weights, F16 when there is none.
+    pub fn random(
+        gpu: &Gpu,
+        spec: ModelSpec,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Model, EngineError> {
+        let started = Instant::now();
+        let sizes = sizes(gpu, &spec, options)?;
+        crate::engine::forward::check_cache(gpu, &spec, sizes)?;
+        let matrices = Matrices::of(&spec, &|_| DType::F16, Some(options.quant.unwrap_or(DType::F16)));
+        let needs = memory::needs_of(&spec, &matrices, sizes);
+        memory::check(&needs, memory::available(gpu.facts(), options.memory).as_ref(), gpu.facts())?;
+        let (mut done, total) = (0, matrices.bytes());
+        let mut report = |bytes: u64| {
+            done += bytes;
+            progress(done, total)
+        };
+        let weights = Random::new(gpu, RANDOM_SEED, &mut report).weights(&spec, &matrices)?;
+        let tokenizer = Err(TokenizerError::Missing { key: "tokenizer.json", model: "random" });
+        let (gpu, load_time, notices) = (gpu.clone(), started.elapsed(), Vec::new());
+        let (template, metadata) = (None, None);
         Ok(Model { gpu, spec, weights, tokenizer, template, metadata, sizes, needs, notices, load_time })
     }
 
@@ -185,7 +210,7 @@ impl Model {
 
     /// Sampling settings that the model's makers recommend (`generation_config.json`); true is 1, false 0.
     pub fn recommended(&self, key: &str) -> Option<f64> {
-        match &self.metadata {
+        match self.metadata.as_ref()? {
             Metadata::HuggingFace(folder) => {
                 let value = folder.generation_config.as_ref()?.get(key)?;
                 value.as_f64().or(value.as_bool().map(|b| f64::from(u8::from(b))))
@@ -200,7 +225,7 @@ fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, En
     let bad = |option, expected: String, found: usize| {
         Err(EngineError::BadOption { option, expected, found: found.to_string() })
     };
-    if context == 0 || context > spec.max_context {
+    if context == 0 || context > spec.max_context && !options.stretch {
         let trained = spec.max_context;
         return bad("--ctx", format!("1 to {trained}, the positions the model was trained for"), context);
     }
@@ -210,7 +235,7 @@ fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, En
         return bad("--chunk", "1 to 4096 tokens".to_owned(), chunk);
     }
     let logits = (LOGITS_BYTES / (spec.vocab * 4)).clamp(1, chunk);
-    Ok(Sizes { context, chunk, logits, kv: options.kv })
+    Ok(Sizes { context, chunk, logits, kv: options.kv, sequences: 1 })
 }
 
 /// What is transcoded or quantized otherwise than asked.

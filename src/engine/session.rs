@@ -1,7 +1,7 @@
 //! [`Session`]: one conversation's KV cache and position; feeds tokens, gives logits.
 
 use crate::engine::EngineError;
-use crate::engine::forward::{Buffers, Graphs, Sizes, TOP_K};
+use crate::engine::forward::{self, Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, Graph, Readback};
@@ -17,9 +17,6 @@ pub enum Logits {
     /// Of the last token.
     Last,
 }
-
-/// Steps of a prompt chunk per submit: about one layer.
-const STEPS_PER_SUBMIT: usize = 9;
 
 /// A conversation: a KV cache of fixed capacity, filled from position 0 on. When it is full, feeding more
 /// is an error ([`EngineError::ContextFull`]); nothing is overwritten or shifted silently.
@@ -255,13 +252,8 @@ impl<'m> Session<'m> {
         self.fed.extend(ids);
     }
 
-    /// Runs a chunk through all layers, a few steps per submit: one submit with all of a large model's work
-    /// would outlast the drivers' watchdogs (2 s on Windows), and the screen stands still meanwhile.
     fn run_prefill(&self, state: State) -> Result<(), EngineError> {
-        for steps in self.graphs.prefill.steps.chunks(STEPS_PER_SUBMIT) {
-            self.gpu().run_steps(steps, state)?;
-        }
-        Ok(())
+        Ok(forward::run_prompt(self.gpu(), &self.graphs, state)?)
     }
 
     /// Writes tokens and state of a run; logits of its last token.

@@ -51,7 +51,7 @@ impl Weights {
     pub fn load(loader: &mut Loader<'_>, spec: &ModelSpec) -> Result<Weights, EngineError> {
         let names = &spec.tensors;
         let layer_quant = loader.quant;
-        loader.quant = layer_quant.map(crate::engine::model::output_type);
+        loader.quant = layer_quant.map(crate::plan::weights::output_type);
         let embedding = loader.matrix("embedding", &[&names.embedding])?;
         let output = match spec.is_tied() {
             true => embedding.clone(),

@@ -8,6 +8,7 @@ pub mod error;
 pub mod graph;
 mod memory;
 pub mod pipeline;
+pub mod timing;
 
 pub use adapter::{AdapterChoice, adapters};
 pub use buffer::{Readback, Slice};

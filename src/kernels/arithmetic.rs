@@ -71,13 +71,7 @@ pub fn shader(numbers: Numbers) -> Shader {
 }
 
 /// One dispatch of `groups` workgroups; `result`: [groups · [`WG`]] f32.
-pub fn step(
-    gpu: &Gpu,
-    numbers: Numbers,
-    groups: u32,
-    rounds: u32,
-    result: &Slice,
-) -> Result<Step, GpuError> {
+pub fn step(gpu: &Gpu, numbers: Numbers, groups: u32, rounds: u32, result: &Slice) -> Result<Step, GpuError> {
     let grid = [Extent::Fixed(groups), Extent::Fixed(1), Extent::Fixed(1)];
     gpu.step("arithmetic", &shader(numbers), &[result], Params { rounds }, grid)
 }

@@ -91,7 +91,8 @@ pub fn checks() -> Vec<Check> {
             let quick = pos == 100 && geometry.head_dim == 64 && geometry.kv == KvType::F16;
             let run = move |gpu: &Gpu, attention: Attention<'_>| step(gpu, "check", geometry, attention);
             let class = "attend_prefill".to_owned();
-            let check = attention::check("attend_prefill", class, geometry, Tokens::Run { pos, n }, size, run);
+            let check =
+                attention::check("attend_prefill", class, geometry, Tokens::Run { pos, n }, size, run);
             checks.push(check.quick(quick));
         }
     }

@@ -158,7 +158,12 @@ impl Tokens {
 
     /// Positions of `sequence` that a cache may be read at: below this.
     fn filled(self, sequence: usize) -> usize {
-        (0..self.count()).map(|t| self.place(t)).filter(|(s, _)| *s == sequence).map(|(_, p)| p + 1).max().unwrap_or(0)
+        (0..self.count())
+            .map(|t| self.place(t))
+            .filter(|(s, _)| *s == sequence)
+            .map(|(_, p)| p + 1)
+            .max()
+            .unwrap_or(0)
     }
 
     /// The state of a run with these tokens.
@@ -196,8 +201,9 @@ pub fn check(
         let scaled = |seed, n| check::uniform(seed, n).into_iter().map(move |v| v * size);
         let q: Vec<f32> = scaled(41, n * q_stride).collect();
         let cache = |seed| -> Vec<f32> {
-            let mut cache: Vec<f32> =
-                scaled(seed, tokens.sequences() * kv_heads * geometry.context * row).map(|v| kv.round(v)).collect();
+            let mut cache: Vec<f32> = scaled(seed, tokens.sequences() * kv_heads * geometry.context * row)
+                .map(|v| kv.round(v))
+                .collect();
             for position in cache.chunks_exact_mut(row) {
                 position[head_dim..].fill(0.0);
             }

@@ -104,7 +104,8 @@ fn run_case(gpu: &Gpu, variant: Variant, groups: usize) -> Result<(Vec<f32>, Vec
     let mut want = Vec::new();
     for group in 0..groups {
         for lane in 0..wg {
-            let at = |k| group * wg * loads + if variant.contiguous { lane * loads + k } else { lane + k * wg };
+            let at =
+                |k| group * wg * loads + if variant.contiguous { lane * loads + k } else { lane + k * wg };
             let word = (0..loads).flat_map(|k| &data[at(k) * 4..at(k) * 4 + 4]).fold(0, |a, b| a ^ b);
             want.extend([word & 0xFFFF, word >> 16]);
         }

@@ -213,8 +213,14 @@ fn run_case(
         let mut want = vec![Want::Untouched; n * q_stride];
         for token in 0..n {
             for h in 0..heads {
-                let out =
-                    reference(variant, head(token, h), Some(&norms[..head_dim]), &rope, tokens.place(token).1, eps);
+                let out = reference(
+                    variant,
+                    head(token, h),
+                    Some(&norms[..head_dim]),
+                    &rope,
+                    tokens.place(token).1,
+                    eps,
+                );
                 want[token * q_stride + h * head_dim..][..head_dim].copy_from_slice(&out);
             }
         }

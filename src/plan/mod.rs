@@ -1,1 +1,3 @@
 //! The planner: what a model will cost on an adapter, before it runs. Pure arithmetic: values in, values out.
+
+pub mod weights;

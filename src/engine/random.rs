@@ -1,0 +1,131 @@
+//! Weights without files: pseudo-random numbers made on the GPU, in the types and stacks a real model would
+//! have, so that speed can be measured with nothing to download.
+
+use crate::base::DType;
+use crate::engine::EngineError;
+use crate::engine::loader;
+use crate::engine::weights::{Layer, Weights};
+use crate::gpu::graph::State;
+use crate::gpu::{Gpu, Graph, Slice};
+use crate::kernels::fill::{self, Mask, Pattern};
+use crate::kernels::weights::{BLOCK, Part};
+use crate::model::ModelSpec;
+use crate::plan::weights::{Matrices, Matrix};
+
+/// Fills devices with weights.
+pub struct Random<'a> {
+    /// Where to.
+    pub gpu: &'a Gpu,
+    /// Called with the bytes made since the last call; returns false to cancel.
+    pub progress: &'a mut dyn FnMut(u64) -> bool,
+    seed: u32,
+}
+
+impl<'a> Random<'a> {
+    /// Starts from `seed`.
+    pub fn new(gpu: &'a Gpu, seed: u32, progress: &'a mut dyn FnMut(u64) -> bool) -> Random<'a> {
+        Random { gpu, progress, seed }
+    }
+
+    /// Every weight of `spec`; norms are 1, biases 0.
+    pub fn weights(&mut self, spec: &ModelSpec, matrices: &Matrices) -> Result<Weights, EngineError> {
+        let output = self.matrix(&[matrices.output])?;
+        let embedding = match &matrices.embedding {
+            Some(embedding) => self.matrix(&[*embedding])?,
+            None => output.clone(),
+        };
+        let output_norm = self.constant(spec.hidden, 1.0)?;
+        let mut stacks = matrices.layers.iter().copied().peekable();
+        let mut next = |rows: usize| {
+            let mut stack = Vec::new();
+            let mut found = 0;
+            while found < rows {
+                let Some(matrix) = stacks.next() else { break };
+                found += matrix.rows;
+                stack.push(matrix);
+            }
+            stack
+        };
+        let mut layers = Vec::new();
+        let qkv_rows = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim;
+        for names in &spec.tensors.layers {
+            let bias =
+                |this: &mut Self, there: bool, n: usize| there.then(|| this.constant(n, 0.0)).transpose();
+            layers.push(Layer {
+                attn_norm: self.constant(spec.hidden, 1.0)?,
+                qkv: self.matrix(&next(qkv_rows))?,
+                qkv_bias: bias(self, names.q_bias.is_some(), qkv_rows)?,
+                qk_norms: names.q_norm.as_ref().map(|_| self.constant(2 * spec.head_dim, 1.0)).transpose()?,
+                o: self.matrix(&next(spec.hidden))?,
+                o_bias: bias(self, names.o_bias.is_some(), spec.hidden)?,
+                mlp_norm: self.constant(spec.hidden, 1.0)?,
+                gate_up: self.matrix(&next(2 * spec.intermediate))?,
+                gate_up_bias: bias(self, names.gate_bias.is_some(), 2 * spec.intermediate)?,
+                down: self.matrix(&next(spec.hidden))?,
+                down_bias: bias(self, names.down_bias.is_some(), spec.hidden)?,
+            });
+        }
+        self.gpu.flush()?;
+        Ok(Weights { embedding, output, output_norm, layers, rope_factors: Vec::new() })
+    }
+
+    /// A stack of matrices, split as a loaded one is.
+    pub fn matrix(&mut self, stack: &[Matrix]) -> Result<Vec<Part>, EngineError> {
+        let mut parts = Vec::new();
+        let mut row = 0;
+        for matrix in stack {
+            let layout = loader::layout("random weights", matrix.dtype, matrix.cols)?;
+            let fresh = loader::allocate(self.gpu, "random weights", &layout, row, matrix.rows)?;
+            for part in &fresh {
+                let (quants, scales) = patterns(part);
+                self.fill(&part.quants, &quants)?;
+                if part.layout.scale_row_bytes > 0 {
+                    self.fill(&part.scales, &scales)?;
+                }
+                if !(self.progress)(part.bytes()) {
+                    return Err(EngineError::Cancelled);
+                }
+            }
+            parts.extend(fresh);
+            row += matrix.rows;
+        }
+        Ok(parts)
+    }
+
+    fn fill(&mut self, data: &Slice, pattern: &Pattern) -> Result<(), EngineError> {
+        self.seed = self.seed.wrapping_add(0x9E37_79B9);
+        let step = fill::step(self.gpu, data, pattern, self.seed)?;
+        self.gpu.run(&Graph { steps: vec![step] }, State::default())?;
+        Ok(self.gpu.wait()?)
+    }
+
+    fn constant(&mut self, n: usize, value: f32) -> Result<Slice, EngineError> {
+        let mut values = vec![value; n];
+        values.resize(n.next_multiple_of(BLOCK), 0.0);
+        Ok(self.gpu.upload("vector", bytemuck::cast_slice(&values))?)
+    }
+}
+
+/// What the planes of a part hold: (quants, scales). Weights come out at about ±0.03.
+fn patterns(part: &Part) -> (Pattern, Pattern) {
+    let words = part.scale_words();
+    let plain = Pattern::plain;
+    match part.dtype {
+        DType::F32 => (plain(Mask::F32), plain(Mask::ANY)),
+        DType::F16 => (plain(Mask::F16), plain(Mask::ANY)),
+        DType::BF16 => (plain(Mask::BF16), plain(Mask::ANY)),
+        DType::Q8_0 => (plain(Mask::ANY), plain(Mask::SMALL_SCALE)),
+        // Scales, then words of fifth bits.
+        DType::Q5_0 => (plain(Mask::ANY), partly(words, 0..part.blocks().div_ceil(2), Mask::SCALE)),
+        DType::Q5_1 => (plain(Mask::ANY), partly(words, 0..part.blocks(), Mask::SCALE)),
+        // d and dmin, then three words of 6-bit scales; the fifth bits of Q5_K may be anything.
+        DType::Q4K | DType::Q5K => (plain(Mask::ANY), partly(4, 0..1, Mask::TINY_SCALE)),
+        // Byte scales, then one d per superblock.
+        DType::Q6K => (plain(Mask::ANY), partly(words, part.blocks() / 2..words, Mask::TINY_SCALE)),
+        _ => (plain(Mask::ANY), plain(Mask::SCALE)),
+    }
+}
+
+fn partly(period: u32, other_words: std::ops::Range<u32>, other: Mask) -> Pattern {
+    Pattern { mask: Mask::ANY, period, other_words, other }
+}

@@ -1,0 +1,21 @@
+//! How long steps take: the wall clock from submit to completion. Timestamp queries are not used, because
+//! some drivers return zeros.
+
+use std::time::Instant;
+
+use crate::gpu::graph::{State, Step};
+use crate::gpu::{Gpu, GpuError};
+
+impl Gpu {
+    /// Seconds from submit to completion of all `steps`, `repeats` times, in one pass. What was submitted before
+    /// is waited for first; recording does not count.
+    pub fn time(&self, steps: &[Step], repeats: usize, state: State) -> Result<f64, GpuError> {
+        self.wait()?;
+        let encoder = self.record(std::iter::repeat_n(steps, repeats).flatten(), state);
+        let commands = encoder.finish();
+        let started = Instant::now();
+        self.inner().queue.submit([commands]);
+        self.wait()?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+}
