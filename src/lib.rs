@@ -105,5 +105,6 @@ pub mod gpu;
 pub mod kernels;
 pub mod model;
 pub mod plan;
+pub mod probe;
 pub mod quant;
 pub mod tokenizer;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer and the layers it may name. `lib.rs` only declares modules; a new layer is entered here.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("base", &[]),
     ("formats", &["base"]),
     ("quant", &["base"]),
@@ -14,8 +14,9 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("plan", &["base", "quant", "model"]),
     ("gpu", &["base"]),
     ("kernels", &["base", "quant", "gpu"]),
+    ("probe", &["base", "quant", "plan", "gpu", "kernels"]),
     ("engine", &["base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels"]),
-    ("cli", &["base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels", "engine"]),
+    ("cli", &["base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels", "engine", "probe"]),
     ("main", &["cli"]),
 ];
 
@@ -24,7 +25,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
     ("wgpu::", &["gpu"]),
     ("std::thread", &["gpu", "kernels", "engine", "cli"]),
     ("rayon::", &["gpu", "kernels", "engine", "cli"]),
-    ("std::time", &["gpu", "kernels", "engine", "cli"]),
+    ("std::time", &["gpu", "kernels", "probe", "engine", "cli"]),
     ("process::exit", &["main"]),
     ("println!", &["cli", "main"]),
 ];

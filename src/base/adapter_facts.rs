@@ -81,6 +81,11 @@ impl AdapterFacts {
         format!("{}:{}", self.backend, self.name)
     }
 
+    /// Is its memory the machine's main memory?
+    pub fn shares_main_memory(&self) -> bool {
+        matches!(self.kind, AdapterKind::Cpu | AdapterKind::Integrated) || self.backend == "metal"
+    }
+
     /// Key under which results about this adapter may be kept: they hold for this driver and this
     /// version of anygpu only.
     pub fn cache_key(&self) -> String {

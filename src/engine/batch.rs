@@ -8,8 +8,9 @@ use crate::engine::model::Model;
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, Graph, Readback};
 use crate::kernels::argmax::Best;
-use crate::kernels::fill::{self, Mask, Pattern};
+use crate::kernels::fill::{Mask, Pattern};
 use crate::kernels::kv::KvType;
+use crate::kernels::random;
 
 /// Several sequences with a KV cache each. A step costs one pass and one submit.
 pub struct Batch<'m> {
@@ -120,10 +121,8 @@ impl<'m> Batch<'m> {
             KvType::F32 => Mask::F32,
         };
         for (i, slice) in self.buffers.cache.iter().flatten().enumerate() {
-            let step = fill::step(self.gpu(), slice, &Pattern::plain(mask), i as u32)?;
-            self.gpu().run(&Graph { steps: vec![step] }, State::default())?;
+            random::fill_words(self.gpu(), slice, &Pattern::plain(mask), i as u32)?;
         }
-        self.gpu().wait()?;
         self.positions.fill(position.min(self.sizes.context));
         Ok(())
     }

@@ -57,13 +57,8 @@ pub fn available(facts: &AdapterFacts, limit: Option<u64>) -> Option<Available> 
         0 => system.total_memory(),
         bytes => bytes,
     };
-    (shares_memory(facts) && bytes > 0)
+    (facts.shares_main_memory() && bytes > 0)
         .then(|| Available { bytes, source: "main memory available, which the adapter shares".to_owned() })
-}
-
-/// Is the adapter's memory the machine's?
-fn shares_memory(facts: &AdapterFacts) -> bool {
-    matches!(facts.kind, AdapterKind::Cpu | AdapterKind::Integrated) || facts.backend == "metal"
 }
 
 /// The sum for this model, quantization and session.
@@ -109,7 +104,7 @@ pub fn needs_of(spec: &ModelSpec, matrices: &Matrices, sizes: Sizes) -> Needs {
 pub fn check_session(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes, loaded: u64) -> Result<(), EngineError> {
     let buffers = forward::buffer_bytes(spec, sizes);
     // Of main memory, only what is left is counted as available.
-    let weights = if shares_memory(gpu.facts()) { 0 } else { loaded };
+    let weights = if gpu.shares_main_memory() { 0 } else { loaded };
     let needs = Needs { weights, kv: buffers.kv, activations: buffers.activations, headroom: HEADROOM_BYTES };
     check(&needs, available(gpu.facts(), None).as_ref(), gpu.facts())
 }

@@ -1,13 +1,11 @@
 //! Weights without files: pseudo-random numbers made on the GPU, in the types and stacks a real model would
 //! have, so that speed can be measured with nothing to download.
 
-use crate::base::DType;
 use crate::engine::EngineError;
 use crate::engine::loader;
 use crate::engine::weights::{Layer, Weights};
-use crate::gpu::graph::State;
-use crate::gpu::{Gpu, Graph, Slice};
-use crate::kernels::fill::{self, Mask, Pattern};
+use crate::gpu::{Gpu, Slice};
+use crate::kernels::random;
 use crate::kernels::weights::{BLOCK, Part};
 use crate::model::ModelSpec;
 use crate::plan::weights::{Matrices, Matrix};
@@ -77,11 +75,8 @@ impl<'a> Random<'a> {
             let layout = loader::layout("random weights", matrix.dtype, matrix.cols)?;
             let fresh = loader::allocate(self.gpu, "random weights", &layout, row, matrix.rows)?;
             for part in &fresh {
-                let (quants, scales) = patterns(part);
-                self.fill(&part.quants, &quants)?;
-                if part.layout.scale_row_bytes > 0 {
-                    self.fill(&part.scales, &scales)?;
-                }
+                self.seed = self.seed.wrapping_add(0x9E37_79B9);
+                random::fill_part(self.gpu, part, self.seed)?;
                 if !(self.progress)(part.bytes()) {
                     return Err(EngineError::Cancelled);
                 }
@@ -92,40 +87,9 @@ impl<'a> Random<'a> {
         Ok(parts)
     }
 
-    fn fill(&mut self, data: &Slice, pattern: &Pattern) -> Result<(), EngineError> {
-        self.seed = self.seed.wrapping_add(0x9E37_79B9);
-        let step = fill::step(self.gpu, data, pattern, self.seed)?;
-        self.gpu.run(&Graph { steps: vec![step] }, State::default())?;
-        Ok(self.gpu.wait()?)
-    }
-
     fn constant(&mut self, n: usize, value: f32) -> Result<Slice, EngineError> {
         let mut values = vec![value; n];
         values.resize(n.next_multiple_of(BLOCK), 0.0);
         Ok(self.gpu.upload("vector", bytemuck::cast_slice(&values))?)
     }
-}
-
-/// What the planes of a part hold: (quants, scales). Weights come out at about ±0.03.
-fn patterns(part: &Part) -> (Pattern, Pattern) {
-    let words = part.scale_words();
-    let plain = Pattern::plain;
-    match part.dtype {
-        DType::F32 => (plain(Mask::F32), plain(Mask::ANY)),
-        DType::F16 => (plain(Mask::F16), plain(Mask::ANY)),
-        DType::BF16 => (plain(Mask::BF16), plain(Mask::ANY)),
-        DType::Q8_0 => (plain(Mask::ANY), plain(Mask::SMALL_SCALE)),
-        // Scales, then words of fifth bits.
-        DType::Q5_0 => (plain(Mask::ANY), partly(words, 0..part.blocks().div_ceil(2), Mask::SCALE)),
-        DType::Q5_1 => (plain(Mask::ANY), partly(words, 0..part.blocks(), Mask::SCALE)),
-        // d and dmin, then three words of 6-bit scales; the fifth bits of Q5_K may be anything.
-        DType::Q4K | DType::Q5K => (plain(Mask::ANY), partly(4, 0..1, Mask::TINY_SCALE)),
-        // Byte scales, then one d per superblock.
-        DType::Q6K => (plain(Mask::ANY), partly(words, part.blocks() / 2..words, Mask::TINY_SCALE)),
-        _ => (plain(Mask::ANY), plain(Mask::SCALE)),
-    }
-}
-
-fn partly(period: u32, other_words: std::ops::Range<u32>, other: Mask) -> Pattern {
-    Pattern { mask: Mask::ANY, period, other_words, other }
 }

@@ -145,6 +145,11 @@ impl Gpu {
         &self.0.facts
     }
 
+    /// Is the adapter's memory the machine's main memory?
+    pub fn shares_main_memory(&self) -> bool {
+        self.facts().shares_main_memory()
+    }
+
     /// Why this adapter was chosen.
     pub fn why(&self) -> &str {
         &self.0.why

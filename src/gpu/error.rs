@@ -96,6 +96,9 @@ pub enum GpuError {
         /// The driver's words.
         reason: String,
     },
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// wgpu reported an error outside of any scope: our fault.
     #[error("{adapter}: internal error: {cause}")]
     Internal {

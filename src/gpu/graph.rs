@@ -173,7 +173,11 @@ impl Gpu {
         result
     }
 
-    pub(super) fn record<'s>(&self, steps: impl Iterator<Item = &'s Step>, state: State) -> wgpu::CommandEncoder {
+    pub(super) fn record<'s>(
+        &self,
+        steps: impl Iterator<Item = &'s Step>,
+        state: State,
+    ) -> wgpu::CommandEncoder {
         let inner = self.inner();
         let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {

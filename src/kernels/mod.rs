@@ -13,6 +13,7 @@ pub mod kv;
 pub mod linear;
 pub mod matmul;
 pub mod matvec;
+pub mod random;
 pub mod read;
 pub mod reduce;
 pub mod rms_norm;

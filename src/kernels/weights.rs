@@ -91,6 +91,12 @@ impl Part {
         Ok(Part { dtype, first_row, rows, cols: layout.cols, quants, scales, layout })
     }
 
+    /// Bytes of both planes of a matrix [rows, cols]; 0 when rows are no whole blocks.
+    pub fn planes_bytes(dtype: DType, [rows, cols]: [usize; 2]) -> u64 {
+        let layout = PlaneLayout::new(dtype, cols);
+        layout.map_or(0, |l| (rows * (l.quant_row_bytes + l.scale_row_bytes)) as u64)
+    }
+
     /// Blocks of 32 per row.
     pub fn blocks(&self) -> u32 {
         self.cols.div_ceil(BLOCK) as u32

@@ -1,0 +1,48 @@
+//! Pseudo-random weights of every native type, made on the GPU: for measuring, and for models without files.
+
+use crate::base::DType;
+use crate::gpu::graph::State;
+use crate::gpu::{Gpu, GpuError, Graph, Slice};
+use crate::kernels::fill::{self, Mask, Pattern};
+use crate::kernels::weights::Part;
+
+/// Fills the planes of `part`; weights come out at about ±0.03. Waits until that is done.
+pub fn fill_part(gpu: &Gpu, part: &Part, seed: u32) -> Result<(), GpuError> {
+    let (quants, scales) = patterns(part);
+    fill_words(gpu, &part.quants, &quants, seed)?;
+    if part.layout.scale_row_bytes > 0 {
+        fill_words(gpu, &part.scales, &scales, seed ^ 0x5CA1_E500)?;
+    }
+    Ok(())
+}
+
+/// Fills a buffer. Waits until that is done.
+pub fn fill_words(gpu: &Gpu, data: &Slice, pattern: &Pattern, seed: u32) -> Result<(), GpuError> {
+    let step = fill::step(gpu, data, pattern, seed)?;
+    gpu.run(&Graph { steps: vec![step] }, State::default())?;
+    gpu.wait()
+}
+
+/// What the planes of a part hold: (quants, scales).
+fn patterns(part: &Part) -> (Pattern, Pattern) {
+    let words = part.scale_words();
+    let plain = Pattern::plain;
+    match part.dtype {
+        DType::F32 => (plain(Mask::F32), plain(Mask::ANY)),
+        DType::F16 => (plain(Mask::F16), plain(Mask::ANY)),
+        DType::BF16 => (plain(Mask::BF16), plain(Mask::ANY)),
+        DType::Q8_0 => (plain(Mask::ANY), plain(Mask::SMALL_SCALE)),
+        // Scales, then words of fifth bits.
+        DType::Q5_0 => (plain(Mask::ANY), partly(words, 0..part.blocks().div_ceil(2), Mask::SCALE)),
+        DType::Q5_1 => (plain(Mask::ANY), partly(words, 0..part.blocks(), Mask::SCALE)),
+        // d and dmin, then three words of 6-bit scales; the fifth bits of Q5_K may be anything.
+        DType::Q4K | DType::Q5K => (plain(Mask::ANY), partly(4, 0..1, Mask::TINY_SCALE)),
+        // Byte scales, then one d per superblock.
+        DType::Q6K => (plain(Mask::ANY), partly(words, part.blocks() / 2..words, Mask::TINY_SCALE)),
+        _ => (plain(Mask::ANY), plain(Mask::SCALE)),
+    }
+}
+
+fn partly(period: u32, other_words: std::ops::Range<u32>, other: Mask) -> Pattern {
+    Pattern { mask: Mask::ANY, period, other_words, other }
+}

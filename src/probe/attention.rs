@@ -1,0 +1,91 @@
+//! How fast attention reads the KV cache, for one sequence and for several, and in prompts.
+
+use super::clock::Clock;
+use crate::gpu::graph::State;
+use crate::gpu::{Gpu, GpuError, Slice};
+use crate::kernels::attention::{Attention, Geometry};
+use crate::kernels::fill::{Mask, Pattern};
+use crate::kernels::kv::KvType;
+use crate::kernels::variants::Variants;
+use crate::kernels::{attend_decode, attend_prefill, check, random};
+use crate::plan::profile::{AttentionReading, Heads};
+
+/// Positions of the longer and the shorter cache.
+const LONG: usize = 1024;
+const SHORT: usize = 256;
+/// Sequences read together.
+const MANY: usize = 8;
+/// Tokens of a prompt's chunk.
+const TOKENS: usize = 64;
+
+pub(super) fn measure(gpu: &Gpu, clock: &Clock<'_>, heads: Heads) -> Result<AttentionReading, GpuError> {
+    let kv = if heads.kv_bytes == 4 { KvType::F32 } else { KvType::F16 };
+    let geometry = Geometry {
+        heads: heads.heads,
+        kv_heads: heads.kv_heads,
+        head_dim: heads.head_dim,
+        context: LONG,
+        window: 0,
+        kv,
+    };
+    let mask = if kv == KvType::F16 { Mask::F16 } else { Mask::F32 };
+    let cache = |seed: u32| -> Result<Slice, GpuError> {
+        let slice = gpu.buffer("probe cache", MANY as u64 * geometry.cache_bytes())?;
+        random::fill_words(gpu, &slice, &Pattern::plain(mask), seed)?;
+        Ok(slice)
+    };
+    let stride = heads.heads * heads.head_dim;
+    let (k_cache, v_cache) = (cache(1)?, cache(2)?);
+    let q = check::floats(gpu, &check::uniform(41, TOKENS * stride))?;
+    let out = gpu.buffer("probe output", (TOKENS * stride) as u64 * 4)?;
+    let mut spread = 0.0f64;
+    let mut seconds = |state: State, prompt: bool| -> Result<f64, GpuError> {
+        let state_slice = check::state(gpu, state)?;
+        let attention = Attention {
+            q: &q,
+            k_cache: &k_cache,
+            v_cache: &v_cache,
+            out: &out,
+            state: &state_slice,
+            q_stride: stride,
+            out_stride: stride,
+        };
+        let step = match prompt {
+            true => attend_prefill::step(gpu, "probe", geometry, attention)?,
+            false => attend_decode::step(gpu, "probe", geometry, Variants::of(gpu).reduce, attention)?,
+        };
+        let measured = clock.slope(&[step], state)?;
+        spread = spread.max(measured.spread);
+        Ok(measured.seconds)
+    };
+    let each = |n: usize, positions: usize| State {
+        n_tokens: n as u32,
+        sequence: State::EACH,
+        positions: [positions as u32 - 1; State::MAX_SEQUENCES],
+        ..State::default()
+    };
+    let one_short = seconds(each(1, SHORT), false)?;
+    let one_long = seconds(each(1, LONG), false)?;
+    let many_short = seconds(each(MANY, SHORT), false)?;
+    let many_long = seconds(each(MANY, LONG), false)?;
+    // Slopes over positions: α + κ for one sequence, α + MANY·κ for many.
+    let span = (LONG - SHORT) as f64;
+    let one = ((one_long - one_short) / span).max(1e-12);
+    let many = ((many_long - many_short) / span).max(one * 0.1);
+    let per_sequence = ((many - one) / (MANY - 1) as f64).clamp(many / (2 * MANY) as f64, many / MANY as f64);
+    let position_s = (one - per_sequence).max(0.0);
+    let fixed = (one_short - SHORT as f64 * one).max(0.0);
+    let run = |pos: usize| State { pos: pos as u32, n_tokens: TOKENS as u32, ..State::default() };
+    let (first, last) = (seconds(run(0), true)?, seconds(run(LONG - TOKENS), true)?);
+    let pairs = |pos: usize| TOKENS as f64 * (pos as f64 + TOKENS as f64 / 2.0);
+    let pair_s = ((last - first) / (pairs(LONG - TOKENS) - pairs(0))).max(1e-15);
+    Ok(AttentionReading {
+        heads,
+        fixed_s: fixed,
+        position_s,
+        kv_bytes_s: heads.position_bytes() / per_sequence,
+        prompt_fixed_s: (first - pairs(0) * pair_s).max(0.0),
+        prompt_pair_s: pair_s,
+        spread,
+    })
+}
