@@ -1,1 +1,13 @@
 //! The planner: what a model will cost on an adapter, before it runs. Pure arithmetic: values in, values out.
+//!
+//! [`form`] is the one cost form; [`fit`] finds a machine's constants in measurements by that form,
+//! [`formulas`] are the counts and prices around it.
+//! Knows no adapter, file, thread or clock.
+
+mod error;
+pub mod fit;
+pub mod form;
+pub mod formulas;
+pub mod least_squares;
+
+pub use error::PlanError;
