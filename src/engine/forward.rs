@@ -19,6 +19,7 @@ use crate::kernels::weights::{BLOCK, Part};
 use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matmul, matvec, top_k};
 use crate::model::ModelSpec;
 use crate::model::spec::{Activation, RopeStyle};
+use crate::plan::memory;
 
 /// Most candidates that the GPU hands to the sampler.
 pub const TOP_K: usize = 64;
@@ -95,21 +96,7 @@ pub fn geometry(spec: &ModelSpec, sizes: Sizes, i: usize) -> Geometry {
 
 /// (name, bytes) of every activation buffer, in the order of [`Buffers`] from `hidden` to `top`.
 fn activation_bytes(spec: &ModelSpec, sizes: Sizes) -> [(&'static str, u64); 11] {
-    let floats = |rows: usize, cols: usize| rows as u64 * cols.next_multiple_of(BLOCK) as u64 * 4;
-    let heads = spec.n_heads * spec.head_dim;
-    [
-        ("residual stream", floats(sizes.chunk, spec.hidden)),
-        ("normed", floats(sizes.chunk, spec.hidden)),
-        ("qkv", floats(sizes.chunk, heads + 2 * spec.n_kv_heads * spec.head_dim)),
-        ("queries", floats(sizes.chunk, heads)),
-        ("attended", floats(sizes.chunk, heads)),
-        ("gate and up", floats(sizes.chunk, 2 * spec.intermediate)),
-        ("activated", floats(sizes.chunk, spec.intermediate)),
-        ("normed for logits", floats(sizes.logits, spec.hidden)),
-        ("logits", floats(sizes.logits, spec.vocab)),
-        ("best", 16 * sizes.sequences as u64),
-        ("top", top_k::result_bytes(TOP_K)),
-    ]
+    memory::activations(spec, sizes.chunk, sizes.logits, sizes.sequences)
 }
 
 /// What a session of these sizes takes.

@@ -7,31 +7,10 @@ use crate::engine::loader;
 use crate::formats::Archive;
 use crate::gpu::Gpu;
 use crate::model::ModelSpec;
+use crate::plan::memory::HEADROOM_BYTES;
+pub use crate::plan::memory::Memory as Needs;
 use crate::plan::weights::Matrices;
 use crate::quant::PlaneLayout;
-
-/// Staging and driver overhead that is always reserved.
-const HEADROOM_BYTES: u64 = 128 << 20;
-
-/// What a model takes on an adapter, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Needs {
-    /// Weights in their planes.
-    pub weights: u64,
-    /// KV cache of one session.
-    pub kv: u64,
-    /// Activations and tables of one session.
-    pub activations: u64,
-    /// Staging and driver overhead.
-    pub headroom: u64,
-}
-
-impl Needs {
-    /// All of it.
-    pub fn total(&self) -> u64 {
-        self.weights + self.kv + self.activations + self.headroom
-    }
-}
 
 /// How much an adapter has to give, and who says so.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use crate::formats::{Archive, Metadata};
 use crate::gpu::Gpu;
 use crate::kernels::kv::KvType;
 use crate::model::ModelSpec;
+use crate::plan::memory as plan_memory;
 use crate::plan::weights::{Matrices, output_type};
 use crate::tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
 
@@ -21,8 +22,6 @@ use crate::tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
 pub const DEFAULT_CONTEXT: usize = 4096;
 /// Seed of weights without files: the same numbers everywhere.
 const RANDOM_SEED: u32 = 42;
-/// Most logits computed at once, in bytes.
-const LOGITS_BYTES: usize = 16 << 20;
 
 /// How to load a model.
 #[derive(Clone, Debug)]
@@ -220,6 +219,11 @@ impl Model {
     }
 }
 
+/// Tokens of a prompt at once when no number is asked for.
+pub fn default_chunk(kind: AdapterKind) -> usize {
+    if kind == AdapterKind::Discrete { 256 } else { 64 }
+}
+
 fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, EngineError> {
     let context = options.context.unwrap_or(spec.max_context.min(DEFAULT_CONTEXT));
     let bad = |option, expected: String, found: usize| {
@@ -229,12 +233,11 @@ fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, En
         let trained = spec.max_context;
         return bad("--ctx", format!("1 to {trained}, the positions the model was trained for"), context);
     }
-    let default_chunk = if gpu.facts().kind == AdapterKind::Discrete { 256 } else { 64 };
-    let chunk = options.chunk.unwrap_or(default_chunk).min(context);
+    let chunk = options.chunk.unwrap_or(default_chunk(gpu.facts().kind)).min(context);
     if chunk == 0 || chunk > 4096 {
         return bad("--chunk", "1 to 4096 tokens".to_owned(), chunk);
     }
-    let logits = (LOGITS_BYTES / (spec.vocab * 4)).clamp(1, chunk);
+    let logits = plan_memory::logits_rows(spec.vocab, chunk);
     Ok(Sizes { context, chunk, logits, kv: options.kv, sequences: 1 })
 }
 

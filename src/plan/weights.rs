@@ -107,6 +107,15 @@ impl Matrices {
         self.layers.iter().chain([&self.output])
     }
 
+    /// The type that most bytes of the layers have.
+    pub fn main_dtype(&self) -> DType {
+        let mut bytes: BTreeMap<DType, u64> = BTreeMap::new();
+        for matrix in &self.layers {
+            *bytes.entry(matrix.dtype).or_insert(0) += matrix.bytes().unwrap_or(0);
+        }
+        bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map_or(self.output.dtype, |(dtype, _)| dtype)
+    }
+
     /// Bytes that one decode step reads: all but the embedding, of which it reads a row.
     pub fn active_bytes(&self) -> u64 {
         self.active().filter_map(Matrix::bytes).sum()

@@ -1,0 +1,221 @@
+//! `NAME`, `NAME*2` or `bandwidth=68GB/s,flops=2.6TFLOPS,memory=8GiB` → [`Hardware`].
+
+use super::error::PlanError;
+use super::hardware::{
+    DEFAULT_DISPATCH_S, DEFAULT_USABLE_BANDWIDTH, DEFAULT_USABLE_OPS, Hardware, MAX_COUNT, find,
+};
+
+/// One key of described hardware.
+struct Key {
+    name: &'static str,
+    /// Smallest and largest value that is believed.
+    range: (f64, f64),
+    what: &'static str,
+    unit: Unit,
+    example: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Unit {
+    Plain,
+    /// Bytes, perhaps per second.
+    Bytes,
+    Flops,
+    Watts,
+    Seconds,
+}
+
+const BANDWIDTH: Key = Key {
+    name: "bandwidth",
+    range: (1e8, 1e15),
+    what: "bytes per second",
+    unit: Unit::Bytes,
+    example: "bandwidth=68GB/s",
+};
+const FLOPS: Key = Key {
+    name: "flops",
+    range: (1e8, 1e18),
+    what: "operations per second",
+    unit: Unit::Flops,
+    example: "flops=2.6TFLOPS",
+};
+const MEMORY: Key =
+    Key { name: "memory", range: (1e8, 1e15), what: "bytes", unit: Unit::Bytes, example: "memory=8GiB" };
+const PRICE: Key = Key {
+    name: "price",
+    range: (1e-6, 1e6),
+    what: "US dollars per hour",
+    unit: Unit::Plain,
+    example: "price=2.21",
+};
+const WATTS: Key =
+    Key { name: "watts", range: (0.1, 1e7), what: "watts", unit: Unit::Watts, example: "watts=30" };
+const DISPATCH: Key = Key {
+    name: "dispatch",
+    range: (1e-9, 1.0),
+    what: "seconds",
+    unit: Unit::Seconds,
+    example: "dispatch=4us",
+};
+
+const KEYS: [&Key; 6] = [&BANDWIDTH, &FLOPS, &MEMORY, &PRICE, &WATTS, &DISPATCH];
+
+/// The machine that `spec` names or describes:
+///
+/// - `NAME` of the table, as [`find`] takes it; `NAME*2`: two of them.
+/// - `bandwidth=68GB/s,flops=2.6TFLOPS,memory=8GiB`, in any order and perhaps with `price=` (US dollars per hour),
+///   `watts=` and `dispatch=` (seconds each). Figures are peaks; the default fractions of them count as usable. Plain
+///   numbers are bytes, operations and seconds; `k M G T P` are powers of 1000, `Ki Mi Gi Ti Pi` of 1024.
+pub fn parse(spec: &str) -> Result<Hardware, PlanError> {
+    if spec.contains('=') {
+        return described(spec);
+    }
+    let Some((name, count)) = spec.split_once('*') else {
+        return find(spec.trim());
+    };
+    let hardware = find(name.trim())?;
+    match count.trim().parse() {
+        Ok(count @ 1..=MAX_COUNT) => Ok(hardware.times(count)),
+        _ => Err(PlanError::HardwareCount { spec: spec.to_owned(), max: MAX_COUNT }),
+    }
+}
+
+fn described(spec: &str) -> Result<Hardware, PlanError> {
+    let mut values: [Option<f64>; KEYS.len()] = [None; KEYS.len()];
+    for part in spec.split(',') {
+        let (name, text) = part.split_once('=').unwrap_or((part, ""));
+        let name = name.trim();
+        let Some(ix) = KEYS.iter().position(|key| key.name.eq_ignore_ascii_case(name)) else {
+            let expected = KEYS.map(|key| key.name).join(", ");
+            return Err(PlanError::HardwareKey { key: name.to_owned(), expected });
+        };
+        if values[ix].replace(value(KEYS[ix], text.trim())?).is_some() {
+            return Err(PlanError::HardwareKeyTwice { key: KEYS[ix].name });
+        }
+    }
+    let [bandwidth, flops, memory, price_per_hour, watts, dispatch] = values;
+    let needed = |value: Option<f64>, key: &Key| {
+        value.ok_or(PlanError::HardwareKeyMissing { key: key.name, example: key.example })
+    };
+    Ok(Hardware {
+        name: "custom".to_owned(),
+        count: 1,
+        bandwidth_bytes_s: needed(bandwidth, &BANDWIDTH)?,
+        ops_s: needed(flops, &FLOPS)?,
+        memory_bytes: needed(memory, &MEMORY)? as u64, // at most 1e15
+        usable_bandwidth: DEFAULT_USABLE_BANDWIDTH,
+        usable_ops: DEFAULT_USABLE_OPS,
+        dispatch_s: dispatch.unwrap_or(DEFAULT_DISPATCH_S),
+        price_per_hour,
+        watts,
+        source: "given by the user; usual fractions, not measured".to_owned(),
+    })
+}
+
+/// The number that `text` means for a key, within the key's range.
+fn value(key: &Key, text: &str) -> Result<f64, PlanError> {
+    let (low, high) = key.range;
+    let believed = quantity(key.unit, text).filter(|value| (low..=high).contains(value));
+    believed.ok_or_else(|| PlanError::HardwareValue {
+        key: key.name,
+        value: text.to_owned(),
+        expected: format!("{} from {low:e} to {high:e}", key.what),
+        example: key.example,
+    })
+}
+
+/// A number and its suffix. `None` where either makes no sense.
+fn quantity(unit: Unit, text: &str) -> Option<f64> {
+    let is_number = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
+    let longest = text.find(|c| !is_number(c)).unwrap_or(text.len());
+    let (number, end) = (0..=longest).rev().find_map(|end| Some((text[..end].parse::<f64>().ok()?, end)))?;
+    Some(number * factor(unit, text[end..].trim())?)
+}
+
+/// What a suffix multiplies by.
+fn factor(unit: Unit, suffix: &str) -> Option<f64> {
+    let lower = suffix.to_lowercase();
+    let (names, scaled): (&[&str], bool) = match unit {
+        Unit::Plain => (&[""], false),
+        Unit::Watts => (&["", "w"], true),
+        Unit::Bytes => (&["", "b", "b/s"], true),
+        Unit::Flops => (&["", "flops", "flop/s", "flop"], true),
+        Unit::Seconds => {
+            let scales = [("", 1.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9)];
+            return scales.iter().find(|scale| scale.0 == lower).map(|scale| scale.1);
+        }
+    };
+    if names.contains(&lower.as_str()) {
+        return Some(1.0);
+    }
+    // "Gb" is a gigabit wherever "GB" is a gigabyte; "gb" is a gigabyte typed in haste.
+    let bits = unit == Unit::Bytes && suffix.contains('b') && suffix != lower;
+    let power = "kmgtp".find(lower.chars().next()?).filter(|_| scaled && !bits)? as i32 + 1;
+    let rest = &lower[1..];
+    match rest.strip_prefix('i') {
+        Some(rest) if unit == Unit::Bytes => names.contains(&rest).then(|| 1024f64.powi(power)),
+        _ => names.contains(&rest).then(|| 1000f64.powi(power)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_counts() {
+        assert_eq!(parse(" RTX 4090 ").unwrap().name, "rtx-4090");
+        let pair = parse("a100-80g * 2").unwrap();
+        assert_eq!((pair.count, pair.memory_bytes), (2, 160 << 30));
+        for wrong in ["h100*0", "h100*", "h100*1025", "h100*-1", "h100*1.5", "h100*2*2"] {
+            assert!(matches!(parse(wrong), Err(PlanError::HardwareCount { .. })), "{wrong}");
+        }
+        assert!(matches!(parse("h300*2"), Err(PlanError::UnknownHardware { .. })));
+        assert!(matches!(parse(""), Err(PlanError::UnknownHardware { .. })));
+    }
+
+    #[test]
+    fn described_hardware() {
+        let plain = parse("bandwidth=68e9,flops=2.6e12,memory=8589934592").unwrap();
+        assert_eq!((plain.bandwidth_bytes_s, plain.ops_s, plain.memory_bytes), (68e9, 2.6e12, 8 << 30));
+        assert_eq!((plain.dispatch_s, plain.price_per_hour, plain.watts), (DEFAULT_DISPATCH_S, None, None));
+        for same in [
+            "bandwidth=68GB/s,flops=2.6TFLOPS,memory=8GiB",
+            "memory = 8 GiB, Flops = 2600 gflop/s, bandwidth = 68000 MB/s",
+            "bandwidth=68G,flops=2.6T,memory=8Gi",
+            "bandwidth=68gb/s,flops=+2.6e0tflops,memory=8gib",
+        ] {
+            assert_eq!(parse(same).as_ref(), Ok(&plain), "{same}");
+        }
+        let all = parse("bandwidth=1e11,flops=1e13,memory=16GB,price=0.5,watts=30W,dispatch=8us").unwrap();
+        assert_eq!((all.memory_bytes, all.dispatch_s), (16_000_000_000, 8e-6));
+        assert_eq!((all.price_per_hour, all.watts), (Some(0.5), Some(30.0)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let rows = [
+            ("bandwidth=0,flops=1e12,memory=8GiB", "bandwidth=0: expected bytes per second from 1e8 to 1e15"),
+            ("bandwidth=-5e9,flops=1e12,memory=8GiB", "bandwidth=-5e9: expected"),
+            ("bandwidth=nan,flops=1e12,memory=8GiB", "bandwidth=nan: expected"),
+            ("bandwidth=inf,flops=1e12,memory=8GiB", "bandwidth=inf: expected"),
+            ("bandwidth=1e999,flops=1e12,memory=8GiB", "bandwidth=1e999: expected"),
+            ("bandwidth=68,flops=1e12,memory=8GiB", "bandwidth=68: expected"),
+            ("bandwidth=68Gb/s,flops=1e12,memory=8GiB", "e.g. bandwidth=68GB/s"),
+            ("bandwidth=68GB/s,flops=2.6furlongs,memory=8GiB", "flops=2.6furlongs: expected operations"),
+            ("bandwidth=68GB/s,flops=1e12", "`memory` is missing, e.g. memory=8GiB"),
+            ("flops=1e12,memory=8GiB", "`bandwidth` is missing"),
+            ("bandwidth=1e11,bandwidth=1e11,flops=1e12,memory=8GiB", "`bandwidth` is given twice"),
+            ("bandwidth=1e11,colour=red", "unknown key `colour`, expected bandwidth, flops, memory, price"),
+            ("bandwidth=1e11,", "unknown key ``"),
+            ("bandwidth=,flops=1", "bandwidth=: expected"),
+            ("bandwidth=1e11,flops=1e12,memory=8GiB,price=0", "price=0: expected US dollars per hour"),
+            ("bandwidth=1e11,flops=1e12,memory=8é", "memory=8é: expected"),
+            ("bandwidth=é,flops=1e12", "bandwidth=é: expected"),
+        ];
+        for (spec, want) in rows {
+            let error = parse(spec).unwrap_err().to_string();
+            assert!(error.contains(want), "{spec}: {error}");
+        }
+    }
+}

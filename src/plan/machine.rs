@@ -1,0 +1,329 @@
+//! A machine's constants for one model: what the cost [`form`](super::form) needs, from a measured profile or from a
+//! data sheet. The dispatches counted here are those of the engine's forward pass (`tests/planner_engine.rs`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::DType;
+use crate::model::ModelSpec;
+use crate::plan::PlanError;
+use crate::plan::form::{Constants, Work};
+use crate::plan::hardware::Hardware;
+use crate::plan::profile::{AttentionReading, Heads, MatrixReading, Profile};
+use crate::plan::weights::{Matrices, Matrix};
+
+/// Tokens of a prompt that machines known by data sheets take at once.
+const SPEC_CHUNK: usize = 2048;
+/// Columns of a tile of the prompt kernels: work comes in these steps.
+const TILE: u32 = 32;
+
+/// What a plan is made for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Machine {
+    /// Measured on an adapter.
+    Measured(Box<Profile>),
+    /// Known by its data sheet.
+    Spec(Hardware),
+}
+
+/// One model in one quantization, as the machine sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load<'a> {
+    /// The model.
+    pub spec: &'a ModelSpec,
+    /// Its matrices.
+    pub matrices: &'a Matrices,
+    /// Bytes per element of the KV cache.
+    pub kv_bytes: usize,
+    /// Tokens of a prompt at once.
+    pub chunk: usize,
+}
+
+impl Load<'_> {
+    /// Shape of attention.
+    pub fn heads(&self) -> Heads {
+        Heads {
+            heads: self.spec.n_heads,
+            kv_heads: self.spec.n_kv_heads,
+            head_dim: self.spec.head_dim,
+            kv_bytes: self.kv_bytes,
+        }
+    }
+
+    /// Bytes of K and V that a token at `position` reads, by layers with and without a window.
+    pub fn kv_read(&self, position: usize) -> f64 {
+        let per_layer = self.heads().position_bytes();
+        (0..self.spec.n_layers).map(|i| per_layer * self.seen(i, position) as f64).sum()
+    }
+
+    /// Positions that a token at `position` sees in layer `i`, itself among them.
+    fn seen(&self, i: usize, position: usize) -> usize {
+        (position + 1).min(self.spec.window_of(i).unwrap_or(usize::MAX))
+    }
+
+    /// Positions seen, summed over the layers.
+    fn seen_in_all(&self, position: usize) -> f64 {
+        (0..self.spec.n_layers).map(|i| self.seen(i, position) as f64).sum()
+    }
+
+    /// Additions and multiplications of attention for a token that sees `positions` summed over the layers.
+    fn attention_ops(&self, positions: f64) -> f64 {
+        4.0 * (self.spec.n_heads * self.spec.head_dim) as f64 * positions
+    }
+}
+
+/// Seconds that matrices take: what is paid per dispatch, and what is paid per byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Cost {
+    dispatches: f64,
+    fixed_s: f64,
+    variable_s: f64,
+}
+
+impl Cost {
+    fn add(&mut self, dispatches: f64, fixed_s: f64, variable_s: f64) {
+        self.dispatches += dispatches;
+        self.fixed_s += dispatches * fixed_s;
+        self.variable_s += variable_s;
+    }
+}
+
+impl Machine {
+    /// For people.
+    pub fn name(&self) -> String {
+        match self {
+            Machine::Measured(profile) => profile.adapter.id(),
+            Machine::Spec(hardware) => hardware.name.clone(),
+        }
+    }
+
+    /// Bytes per second read at best: the denominator of the speed of light.
+    pub fn read_bytes_s(&self) -> f64 {
+        match self {
+            Machine::Measured(profile) => profile.read_bytes_s.value,
+            Machine::Spec(hardware) => hardware.bandwidth_bytes_s,
+        }
+    }
+
+    /// Operations per second at best: f16 where it is faster than f32.
+    pub fn ops_s(&self) -> f64 {
+        match self {
+            Machine::Measured(profile) => {
+                let rates = ["f32", "f16"].into_iter().filter_map(|name| profile.arithmetic_ops_s.get(name));
+                rates.map(|rate| rate.value).fold(f64::NAN, f64::max)
+            }
+            Machine::Spec(hardware) => hardware.ops_s,
+        }
+    }
+
+    /// Counts and constants of one decode step of `batch` sequences at `position`.
+    pub fn decode(
+        &self,
+        load: &Load<'_>,
+        batch: usize,
+        position: usize,
+    ) -> Result<(Work, Constants), PlanError> {
+        let seen = load.seen_in_all(position);
+        let mut work = Work {
+            weight_bytes: load.matrices.active_bytes() as f64,
+            ops: batch as f64 * (load.matrices.ops() as f64 + load.attention_ops(seen)),
+            positions: seen,
+            kv_bytes: batch as f64 * load.kv_read(position),
+            dispatches: 0.0,
+            small_s: 0.0,
+        };
+        let profile = match self {
+            Machine::Spec(hardware) => {
+                work.dispatches = dispatches(load);
+                return Ok((work, hardware.constants()));
+            }
+            Machine::Measured(profile) => profile,
+        };
+        let mut cost = Cost::default();
+        for matrix in load.matrices.active() {
+            let (fixed_s, s_per_byte) = matvec(profile, matrix.dtype, batch as u32)?;
+            let bytes = matrix.bytes().unwrap_or(0) as f64;
+            cost.add(parts(profile, matrix), fixed_s, bytes * s_per_byte);
+        }
+        let attention = attention(profile, load.heads())?;
+        let layers = load.spec.n_layers as f64;
+        cost.add(layers, attention.fixed_s, 0.0);
+        let matrices_s = cost.variable_s;
+        work.small_s = small_steps(profile, load, batch, batch, &mut cost)?;
+        work.dispatches = cost.dispatches;
+        Ok((work, constants(profile, &work, cost, matrices_s, &attention)))
+    }
+
+    /// Counts and constants of the prompt of one sequence: `tokens` tokens from position 0, in chunks, and the
+    /// choice of the first token of the answer.
+    pub fn prompt(&self, load: &Load<'_>, tokens: usize) -> Result<(Work, Constants), PlanError> {
+        let tokens = tokens.max(1);
+        let pairs = tokens as f64 * load.seen_in_all(tokens / 2);
+        let ops = tokens as f64 * load.matrices.ops() as f64 + load.attention_ops(pairs);
+        let bytes = load.matrices.active_bytes() as f64;
+        let mut work =
+            Work { weight_bytes: bytes, ops, positions: 0.0, kv_bytes: 0.0, dispatches: 0.0, small_s: 0.0 };
+        let profile = match self {
+            Machine::Spec(hardware) => {
+                let chunks = tokens.div_ceil(SPEC_CHUNK) as f64;
+                work.weight_bytes *= chunks;
+                work.dispatches = chunks * dispatches(load);
+                return Ok((work, hardware.constants()));
+            }
+            Machine::Measured(profile) => profile,
+        };
+        let attention = attention(profile, load.heads())?;
+        let mut cost = Cost::default();
+        let mut chunks = 0.0;
+        let mut left = tokens;
+        while left > 0 {
+            let n = left.min(load.chunk);
+            // Whole chunks all cost the same.
+            let times = if n == load.chunk { (left / load.chunk) as f64 } else { 1.0 };
+            for matrix in &load.matrices.layers {
+                let (fixed_s, s_per_byte) = match n {
+                    1 => matvec(profile, matrix.dtype, 1)?,
+                    _ => matmul(profile, matrix.dtype, n as u32)?,
+                };
+                let bytes = matrix.bytes().unwrap_or(0) as f64;
+                cost.add(times * parts(profile, matrix), fixed_s, times * bytes * s_per_byte);
+            }
+            let fixed_s = if n == 1 { attention.fixed_s } else { attention.prompt_fixed_s };
+            cost.add(times * load.spec.n_layers as f64, fixed_s, 0.0);
+            let small_s = small_steps(profile, load, n, 0, &mut cost)?;
+            work.small_s += times * small_s;
+            chunks += times;
+            left -= if n == load.chunk { left / load.chunk * load.chunk } else { n };
+        }
+        let (fixed_s, s_per_byte) = matvec(profile, load.matrices.output.dtype, 1)?;
+        let output = &load.matrices.output;
+        cost.add(parts(profile, output), fixed_s, output.bytes().unwrap_or(0) as f64 * s_per_byte);
+        work.weight_bytes =
+            chunks * (bytes - output.bytes().unwrap_or(0) as f64) + output.bytes().unwrap_or(0) as f64;
+        let matrices_s = cost.variable_s;
+        // Attention of a prompt is priced per pair: it belongs to no rate of the form.
+        work.small_s += pairs * attention.prompt_pair_s;
+        work.dispatches = cost.dispatches;
+        let mut constants = constants(profile, &work, cost, matrices_s, &attention);
+        constants.fixed_s *= chunks;
+        Ok((work, constants))
+    }
+}
+
+/// Constants under which the form gives the measured seconds: bytes at the adapter's read rate, and whatever
+/// arithmetic rate explains the rest of the matrices' time.
+fn constants(
+    profile: &Profile,
+    work: &Work,
+    cost: Cost,
+    matrices_s: f64,
+    attention: &AttentionReading,
+) -> Constants {
+    let at_read_rate = work.weight_bytes / profile.read_bytes_s.value;
+    let (weight_bytes_s, ops_s) = match matrices_s > at_read_rate {
+        true => (profile.read_bytes_s.value, work.ops / (matrices_s.powi(2) - at_read_rate.powi(2)).sqrt()),
+        // Caches may make matrices faster than the memory behind them.
+        false => (work.weight_bytes / matrices_s.max(1e-12), f64::INFINITY),
+    };
+    Constants {
+        fixed_s: profile.submit_s.value,
+        dispatch_s: cost.fixed_s / cost.dispatches.max(1.0) + profile.record_s,
+        weight_bytes_s,
+        ops_s,
+        position_s: attention.position_s,
+        kv_bytes_s: attention.kv_bytes_s,
+    }
+}
+
+/// Dispatches of one decode step: embedding; per layer two norms, rotation, attention, activation and the matrices;
+/// final norm, output, choice.
+pub fn dispatches(load: &Load<'_>) -> f64 {
+    (1 + 5 * load.spec.n_layers + load.matrices.layers.len() + 3) as f64
+}
+
+/// Dispatches for a matrix: one per part that the adapter can bind.
+fn parts(profile: &Profile, matrix: &Matrix) -> f64 {
+    let limit = profile.adapter.max_binding_bytes.min(profile.adapter.max_buffer_bytes).max(1);
+    matrix.bytes().unwrap_or(0).div_ceil(limit).max(1) as f64
+}
+
+/// Seconds of the items of small steps of one run, and their dispatches added to `cost`.
+fn small_steps(
+    profile: &Profile,
+    load: &Load<'_>,
+    tokens: usize,
+    logits: usize,
+    cost: &mut Cost,
+) -> Result<f64, PlanError> {
+    let spec = load.spec;
+    let layers = spec.n_layers as f64;
+    let head = if logits == 0 { 0.0 } else { 1.0 };
+    let qkv = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim;
+    let steps = [
+        ("embed", 1.0, tokens * spec.hidden),
+        ("norm", 2.0 * layers, tokens * spec.hidden),
+        ("norm", head, logits * spec.hidden),
+        ("rope", layers, tokens * qkv),
+        ("glu", layers, tokens * spec.intermediate),
+        ("argmax", head, logits * spec.vocab),
+    ];
+    let mut seconds = 0.0;
+    for (name, times, items) in steps {
+        let step = profile.small.get(name).ok_or(PlanError::Unmeasured { what: name.to_owned() })?;
+        cost.add(times, step.fixed_s, 0.0);
+        seconds += times * items as f64 * step.item_s;
+    }
+    Ok(seconds)
+}
+
+/// (seconds per dispatch, seconds per byte) of the decode kernel at `columns`, between the measured ones.
+fn matvec(profile: &Profile, dtype: DType, columns: u32) -> Result<(f64, f64), PlanError> {
+    let mut known: Vec<&MatrixReading> =
+        profile.matrices.iter().filter(|m| !m.prompt && m.dtype == dtype).collect();
+    known.sort_by_key(|m| m.columns);
+    let Some(last) = known.last() else {
+        return Err(PlanError::Unmeasured { what: format!("{dtype} matrices of {columns} columns") });
+    };
+    let price = |m: &MatrixReading| (m.fixed_s, 1.0 / m.bytes_s.value);
+    if columns >= last.columns {
+        // Further columns take further passes over the weights.
+        let (fixed_s, s_per_byte) = price(last);
+        return Ok((fixed_s, s_per_byte * f64::from(columns) / f64::from(last.columns)));
+    }
+    let above = known.iter().position(|m| m.columns >= columns).unwrap_or(0);
+    let high = known[above];
+    if high.columns == columns || above == 0 {
+        return Ok(price(high));
+    }
+    let low = known[above - 1];
+    let share = f64::from(columns - low.columns) / f64::from(high.columns - low.columns);
+    let ((fixed_a, byte_a), (fixed_b, byte_b)) = (price(low), price(high));
+    Ok((fixed_a + share * (fixed_b - fixed_a), byte_a + share * (byte_b - byte_a)))
+}
+
+/// (seconds per dispatch, seconds per byte) of the prompt kernel for `tokens`.
+fn matmul(profile: &Profile, dtype: DType, tokens: u32) -> Result<(f64, f64), PlanError> {
+    let known = profile.matrices.iter().filter(|m| m.prompt && m.dtype == dtype);
+    let Some(nearest) = known.min_by_key(|m| m.columns.abs_diff(tokens)) else {
+        return Err(PlanError::Unmeasured { what: format!("{dtype} matrices for prompts") });
+    };
+    let tiles = |n: u32| f64::from(n.div_ceil(TILE));
+    Ok((nearest.fixed_s, tiles(tokens) / tiles(nearest.columns) / nearest.bytes_s.value))
+}
+
+/// The reading for this shape of attention, or the nearest one scaled by its bytes.
+fn attention(profile: &Profile, heads: Heads) -> Result<AttentionReading, PlanError> {
+    if let Some(exact) = profile.attention(heads) {
+        return Ok(*exact);
+    }
+    let distance = |a: &&AttentionReading| {
+        let group = |h: Heads| h.heads / h.kv_heads.max(1);
+        (a.heads.head_dim.abs_diff(heads.head_dim), group(a.heads).abs_diff(group(heads)))
+    };
+    let Some(nearest) = profile.attention.iter().min_by_key(distance) else {
+        return Err(PlanError::Unmeasured { what: "attention".to_owned() });
+    };
+    let ratio = (heads.heads * heads.head_dim) as f64 / (nearest.heads.heads * nearest.heads.head_dim) as f64;
+    let prompt_pair_s = nearest.prompt_pair_s * ratio;
+    Ok(AttentionReading { heads, prompt_pair_s, ..*nearest })
+}

@@ -1,0 +1,151 @@
+//! What a model takes on a machine, by parts, and whether that fits: in all, and buffer by buffer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ModelSpec;
+use crate::plan::weights::{Matrices, Matrix};
+
+/// Staging and driver overhead that is always reserved.
+pub const HEADROOM_BYTES: u64 = 128 << 20;
+/// Most logits computed at once, in bytes.
+const LOGITS_BYTES: usize = 16 << 20;
+/// Rows of activations are padded to this many floats.
+const BLOCK: usize = 32;
+/// Bytes of what the sampler reads back: 64 candidates of 8 bytes, and 16 bytes.
+pub const TOP_BYTES: u64 = 8 * (2 + 64);
+
+/// Sizes of the buffers of running sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Positions per sequence.
+    pub context: usize,
+    /// Tokens of a prompt at once.
+    pub chunk: usize,
+    /// Sequences.
+    pub sequences: usize,
+    /// Bytes per element of the KV cache.
+    pub kv_bytes: usize,
+}
+
+/// Bytes by part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Weights in their planes.
+    pub weights: u64,
+    /// KV caches of all sequences.
+    pub kv: u64,
+    /// Activations and tables.
+    pub activations: u64,
+    /// Staging and driver overhead.
+    pub headroom: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv + self.activations + self.headroom
+    }
+}
+
+/// How much a machine has to give, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Bytes; `None`: nobody knows.
+    pub bytes: Option<u64>,
+    /// For people.
+    pub source: String,
+    /// Largest buffer that can be bound whole, bytes; `None`: no limit known.
+    pub binding_bytes: Option<u64>,
+}
+
+/// Why something does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misfit {
+    /// The part that is too large: `weights`, `KV cache`, `K cache of one layer` …
+    pub part: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Bytes that there are for it.
+    pub available: u64,
+}
+
+/// Rows of logits computed at once.
+pub fn logits_rows(vocab: usize, chunk: usize) -> usize {
+    (LOGITS_BYTES / (vocab * 4)).clamp(1, chunk)
+}
+
+/// (name, bytes) of every activation buffer. `logits`: rows of logits computed at once.
+pub fn activations(
+    spec: &ModelSpec,
+    chunk: usize,
+    logits: usize,
+    sequences: usize,
+) -> [(&'static str, u64); 11] {
+    let floats = |rows: usize, cols: usize| rows as u64 * cols.next_multiple_of(BLOCK) as u64 * 4;
+    let heads = spec.n_heads * spec.head_dim;
+    [
+        ("residual stream", floats(chunk, spec.hidden)),
+        ("normed", floats(chunk, spec.hidden)),
+        ("qkv", floats(chunk, heads + 2 * spec.n_kv_heads * spec.head_dim)),
+        ("queries", floats(chunk, heads)),
+        ("attended", floats(chunk, heads)),
+        ("gate and up", floats(chunk, 2 * spec.intermediate)),
+        ("activated", floats(chunk, spec.intermediate)),
+        ("normed for logits", floats(logits, spec.hidden)),
+        ("logits", floats(logits, spec.vocab)),
+        ("best", 16 * sequences as u64),
+        ("top", TOP_BYTES),
+    ]
+}
+
+/// Bytes of K (or V) of one layer, of all sequences.
+pub fn cache_bytes(spec: &ModelSpec, sizes: Sizes) -> u64 {
+    let row = spec.head_dim.next_multiple_of(4) * sizes.kv_bytes;
+    (sizes.sequences * spec.n_kv_heads * sizes.context) as u64 * row as u64
+}
+
+/// The sum for a model with these matrices.
+pub fn needs(spec: &ModelSpec, matrices: &Matrices, sizes: Sizes) -> Memory {
+    let chunk = sizes.chunk.max(sizes.sequences);
+    let logits = logits_rows(spec.vocab, chunk).max(sizes.sequences);
+    let rope = sizes.context as u64 * spec.rotary_dim() as u64 * 4;
+    let buffers = activations(spec, chunk, logits, sizes.sequences);
+    Memory {
+        weights: matrices.bytes(),
+        kv: 2 * spec.n_layers as u64 * cache_bytes(spec, sizes),
+        activations: buffers.iter().map(|(_, bytes)| bytes).sum::<u64>() + rope,
+        headroom: HEADROOM_BYTES,
+    }
+}
+
+/// Does it fit? First the buffers that cannot be split, then the sum; the largest part is named.
+pub fn misfit(
+    spec: &ModelSpec,
+    matrices: &Matrices,
+    sizes: Sizes,
+    memory: &Memory,
+    budget: &Budget,
+) -> Option<Misfit> {
+    if let Some(limit) = budget.binding_bytes {
+        let chunk = sizes.chunk.max(sizes.sequences);
+        let logits = logits_rows(spec.vocab, chunk).max(sizes.sequences);
+        let row = |m: &Matrix| m.bytes().unwrap_or(0) / m.rows.max(1) as u64;
+        let widest_row = matrices.active().map(row).max().unwrap_or(0);
+        let activations = activations(spec, chunk, logits, sizes.sequences);
+        let whole = [("K cache of one layer", cache_bytes(spec, sizes)), ("one row of a matrix", widest_row)];
+        for (part, bytes) in whole.into_iter().chain(activations) {
+            if bytes > limit {
+                let part = format!("{part} (bound whole, an adapter's limit)");
+                return Some(Misfit { part, bytes, available: limit });
+            }
+        }
+    }
+    let available = budget.bytes?;
+    if memory.total() <= available {
+        return None;
+    }
+    let parts = [("weights", memory.weights), ("KV cache", memory.kv), ("activations", memory.activations)];
+    let (part, bytes) = parts.into_iter().max_by_key(|(_, bytes)| *bytes).expect("three parts");
+    let rest = memory.total() - bytes;
+    Some(Misfit { part: part.to_owned(), bytes, available: available.saturating_sub(rest) })
+}

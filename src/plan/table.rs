@@ -1,0 +1,183 @@
+//! Every quantization × batch of a model on a machine: memory, speed of light, predicted times, cost.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::DType;
+use crate::model::ModelSpec;
+use crate::plan::form::{self, Bound, Time};
+use crate::plan::history::{Correction, History};
+use crate::plan::machine::{Load, Machine};
+use crate::plan::memory::{self, Budget, Memory, Misfit, Sizes};
+use crate::plan::weights::Matrices;
+use crate::plan::{PlanError, formulas};
+
+/// Types that float weights can be quantized to while loading, best first.
+pub const QUANTS: [DType; 6] = [DType::F16, DType::Q8_0, DType::Q6K, DType::Q5K, DType::Q4K, DType::Q4_0];
+
+/// What to plan.
+pub struct Request<'a> {
+    /// The model.
+    pub spec: &'a ModelSpec,
+    /// Type of each tensor in the file.
+    pub stored: &'a dyn Fn(&str) -> DType,
+    /// Wishes for float weights, best quality first; `None`: as stored.
+    pub quants: Vec<Option<DType>>,
+    /// Sequences decoded together.
+    pub batches: Vec<usize>,
+    /// Positions per sequence.
+    pub context: usize,
+    /// Tokens of the prompt; decoding is priced at this position.
+    pub prompt: usize,
+    /// Tokens of a prompt at once.
+    pub chunk: usize,
+    /// Bytes per element of the KV cache.
+    pub kv_bytes: usize,
+    /// Memory there is.
+    pub budget: Budget,
+    /// US dollars per hour.
+    pub price_per_hour: Option<f64>,
+    /// Runs to learn from.
+    pub history: Option<&'a History>,
+}
+
+/// A plan's table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// The machine's name.
+    pub machine: String,
+    /// Trained parameters.
+    pub params: u64,
+    /// Bytes of K and V per position, all layers.
+    pub kv_bytes_per_token: u64,
+    /// Bytes per second read at best.
+    pub read_bytes_s: f64,
+    /// Positions per sequence that memory is counted for.
+    pub context: usize,
+    /// Position at which decoding is priced, and length of the prompt.
+    pub prompt: usize,
+    /// Memory there is.
+    pub budget: Budget,
+    /// US dollars per hour behind the costs.
+    pub price_per_hour: Option<f64>,
+    /// Quantizations, best quality first, with the batches of each.
+    pub cells: Vec<Cell>,
+}
+
+/// One quantization × batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Wish for float weights; `None`: as stored.
+    pub quant: Option<DType>,
+    /// Name of the type that most matrices have.
+    pub name: String,
+    /// Place in the order of quality: 0 is best.
+    pub rank: usize,
+    /// Sequences together.
+    pub batch: usize,
+    /// Bytes by part.
+    pub memory: Memory,
+    /// Why it does not fit, if it does not.
+    pub misfit: Option<Misfit>,
+    /// Bytes that one step reads: weights once, K and V of every sequence.
+    pub step_bytes: f64,
+    /// Tokens per second and sequence if nothing but these bytes took time.
+    pub light_tok_s: f64,
+    /// Seconds of a decode step, by parts, uncorrected.
+    pub step: Time,
+    /// Predicted tokens per second of one sequence.
+    pub decode_tok_s: f64,
+    /// Of all sequences together.
+    pub together_tok_s: f64,
+    /// Predicted prompt tokens per second.
+    pub prompt_tok_s: f64,
+    /// Seconds until every sequence has its first token, prompts fed one after the other.
+    pub first_token_s: f64,
+    /// What takes most of a step.
+    pub binds: Bound,
+    /// Batch from which arithmetic costs more than reading the weights.
+    pub ridge_batch: f64,
+    /// US dollars per million prompt tokens.
+    pub usd_per_million_prompt: Option<f64>,
+    /// US dollars per million generated tokens.
+    pub usd_per_million_completion: Option<f64>,
+    /// What earlier runs taught.
+    pub correction: Option<Correction>,
+}
+
+/// Prices every cell.
+pub fn table(machine: &Machine, request: &Request<'_>) -> Result<Table, PlanError> {
+    if request.quants.is_empty() || request.batches.is_empty() {
+        let what =
+            if request.quants.is_empty() { "the list of quantizations" } else { "the list of batches" };
+        return Err(PlanError::Empty { what });
+    }
+    let spec = request.spec;
+    let mut cells = Vec::new();
+    for (rank, quant) in request.quants.iter().enumerate() {
+        let matrices = Matrices::of(spec, request.stored, *quant);
+        for batch in &request.batches {
+            cells.push(cell(machine, request, &matrices, (rank, *quant), *batch)?);
+        }
+    }
+    Ok(Table {
+        machine: machine.name(),
+        params: spec.n_params(),
+        kv_bytes_per_token: spec.kv_bytes_per_token(request.kv_bytes),
+        read_bytes_s: machine.read_bytes_s(),
+        context: request.context,
+        prompt: request.prompt,
+        budget: request.budget.clone(),
+        price_per_hour: request.price_per_hour,
+        cells,
+    })
+}
+
+fn cell(
+    machine: &Machine,
+    request: &Request<'_>,
+    matrices: &Matrices,
+    (rank, quant): (usize, Option<DType>),
+    batch: usize,
+) -> Result<Cell, PlanError> {
+    let spec = request.spec;
+    let sizes = Sizes {
+        context: request.context,
+        chunk: request.chunk,
+        sequences: batch,
+        kv_bytes: request.kv_bytes,
+    };
+    let needs = memory::needs(spec, matrices, sizes);
+    let load = Load { spec, matrices, kv_bytes: request.kv_bytes, chunk: request.chunk };
+    let (work, constants) = machine.decode(&load, batch, request.prompt)?;
+    let step = form::time(&work, &constants);
+    let (prompt_work, prompt_constants) = machine.prompt(&load, request.prompt)?;
+    let prompt_s = form::time(&prompt_work, &prompt_constants).total();
+    let name = matrices.main_dtype().name().to_owned();
+    let correction = request.history.and_then(|history| history.correction(&name));
+    let factor = correction.map_or(1.0, |c| c.ratio);
+    let decode_tok_s = factor / step.total();
+    let step_bytes = work.weight_bytes + work.kv_bytes;
+    let bytes_per_weight = work.weight_bytes / (matrices.ops() as f64 / 2.0);
+    let prompt_tok_s = request.prompt as f64 / prompt_s;
+    let usd = |tok_s: f64| request.price_per_hour.map(|price| formulas::usd_per_million(price, tok_s));
+    Ok(Cell {
+        quant,
+        name,
+        rank,
+        batch,
+        misfit: memory::misfit(spec, matrices, sizes, &needs, &request.budget),
+        memory: needs,
+        step_bytes,
+        light_tok_s: machine.read_bytes_s() / step_bytes,
+        step,
+        decode_tok_s,
+        together_tok_s: decode_tok_s * batch as f64,
+        prompt_tok_s,
+        first_token_s: batch as f64 * prompt_s,
+        binds: step.binds(),
+        ridge_batch: formulas::ridge_batch(machine.ops_s(), machine.read_bytes_s(), bytes_per_weight),
+        usd_per_million_prompt: usd(prompt_tok_s),
+        usd_per_million_completion: usd(decode_tok_s * batch as f64),
+        correction,
+    })
+}
