@@ -15,6 +15,7 @@ pub mod hf;
 mod hf_rope;
 mod keys;
 mod rope;
+pub mod shapes;
 pub mod spec;
 
 pub use error::{ModelError, SUPPORTED};
