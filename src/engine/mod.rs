@@ -1,5 +1,6 @@
 //! Runs a model: weights onto the GPU, the list of steps, the KV cache, sampling, generation.
 
+pub mod cache;
 pub mod error;
 pub mod first_use;
 pub mod forward;
@@ -8,6 +9,7 @@ pub mod loader;
 pub mod memory;
 pub mod model;
 pub mod perplexity;
+pub mod quality;
 pub mod rope;
 pub mod sampler;
 pub mod session;
