@@ -15,7 +15,7 @@ pub struct Token {
     pub same_top: bool,
 }
 
-/// Compares two predictions for the token `next`: `reference` and `logits` are [vocab]. `position` is for
+/// Compares two predictions for the token `next`: `reference` and `logits` are `[vocab]`. `position` is for
 /// messages. NaN and infinite logits are errors.
 pub fn token(reference: &[f32], logits: &[f32], next: u32, position: usize) -> Result<Token, EngineError> {
     let vocab = reference.len();
