@@ -47,10 +47,10 @@
 //! | [`formats`] | Hugging Face folders and GGUF → named tensors with checked byte ranges, and metadata | base |
 //! | [`quant`] | blocks ↔ numbers, transcoding, quantizing; the planes that kernels read | base |
 //! | [`tokenizer`] | text ↔ ids, streamed decoding, stop strings, chat templates | base, formats |
-//! | [`model`] | a family's configuration and tensor names → `ModelSpec` | base, formats |
+//! | [`model`] | a family's configuration and tensor names → `ModelSpec`; published models' shapes by name | base, formats |
 //! | [`gpu`] | adapters, devices, shader composition, pipelines, buffers, graphs; the only place that names wgpu | base |
 //! | [`kernels`] | one file per kernel beside its WGSL file: parameters, variants, step, f64 reference, checks | base, quant, gpu |
-//! | [`engine`] | loading, the memory sum, the order of operations, sessions, sampling, generation, perplexity | all above |
+//! | [`engine`] | loading, the memory sum, the order of operations, sessions, sampling, generation, perplexity, what quantizing costs | all above |
 //! | `cli` | arguments, progress, output; one file per command | all above |
 //!
 //! Beside `src`: `shaders/` (one entry point `main` per file; `shaders/shared/` holds pieces without one),

@@ -13,7 +13,7 @@
 use std::time::{Duration, Instant};
 
 use anygpu::formats::gguf::Value;
-use anygpu::formats::{Archive, Metadata};
+use anygpu::formats::{Archive, Header, Metadata};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
@@ -186,6 +186,7 @@ fn build(base: Base, edits: &[Edit]) -> Files {
 /// The property: no panic, and everything in an accepted archive can be read.
 fn survives(files: Files) -> Result<bool, TestCaseError> {
     let total: usize = files.iter().map(|file| file.1.len()).sum();
+    let header = Header::from_memory(files.clone());
     let archive = match Archive::from_memory(files) {
         Ok(archive) => archive,
         Err(error) => {
@@ -194,6 +195,8 @@ fn survives(files: Files) -> Result<bool, TestCaseError> {
         }
     };
     readable(&archive, total)?;
+    // What opens whole opens as a header, and says the same.
+    prop_assert!(header.is_ok_and(|header| header.tensors == archive.tensors));
     Ok(true)
 }
 

@@ -48,6 +48,8 @@ pub(super) enum Command {
     Logits(LogitsArgs),
     /// Measure a model's perplexity on a text
     Perplexity(PerplexityArgs),
+    /// Measure what quantizing a model costs: every quantization against 16-bit weights, on a text
+    Quality(super::quality::QualityArgs),
 }
 
 /// Which adapter, and how much of it.
@@ -294,7 +296,7 @@ fn quant_type(text: &str) -> Result<DType, String> {
 }
 
 /// `1234`, `512MiB`, `4GiB`; `M` and `MB` are taken as MiB.
-fn byte_count(text: &str) -> Result<u64, String> {
+pub(super) fn byte_count(text: &str) -> Result<u64, String> {
     let expected = || "expected a number of bytes such as 512MiB or 4GiB".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let unit = text[digits..].trim().to_lowercase();

@@ -170,11 +170,7 @@ impl Chat<'_, '_> {
     }
 }
 
-/// Lines typed before; `ANYGPU_CACHE` replaces the user's cache directory.
+/// Lines typed before, in the cache directory.
 fn history_path() -> Option<PathBuf> {
-    let base = match std::env::var_os("ANYGPU_CACHE") {
-        Some(path) => PathBuf::from(path),
-        None => dirs::cache_dir()?.join("anygpu"),
-    };
-    Some(base.join("history.txt"))
+    Some(crate::engine::cache::dir()?.join("history.txt"))
 }

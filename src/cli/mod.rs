@@ -11,6 +11,7 @@ mod logits;
 mod open;
 mod perplexity;
 mod prompt;
+mod quality;
 mod report;
 mod run;
 mod verify;
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
         Some(Command::Verify(args)) => verify::run(&args, device),
         Some(Command::Logits(args)) => logits::run(&args, device),
         Some(Command::Perplexity(args)) => perplexity::run(&args, device),
+        Some(Command::Quality(args)) => quality::run(&args, device),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::perplexity::{Windows, perplexity};
 use crate::engine::{EngineError, Session};
 
 /// Window when none is asked for, if the model was trained for as much.
-const DEFAULT_WINDOW: usize = 512;
+pub(super) const DEFAULT_WINDOW: usize = 512;
 
 /// Runs the command.
 pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<u8> {

@@ -1,5 +1,6 @@
 //! Everything that can go wrong between a model file and its text.
 
+use crate::base::DType;
 use crate::formats::FormatError;
 use crate::gpu::GpuError;
 use crate::model::ModelError;
@@ -46,6 +47,19 @@ pub enum EngineError {
         parts: String,
         /// Next step, starting with "; ".
         hint: String,
+    },
+    /// Quantizations cannot be compared with 16-bit weights where there are none.
+    #[error(
+        "{model}: tensor '{tensor}' is stored as {dtype}: there are no 16-bit weights to compare with; give the \
+         unquantized model (a folder with safetensors, or a GGUF file in f16, bf16 or f32)"
+    )]
+    NoReference {
+        /// The model's path.
+        model: String,
+        /// A quantized tensor.
+        tensor: String,
+        /// Its type.
+        dtype: DType,
     },
     /// More tokens than the context holds.
     #[error(

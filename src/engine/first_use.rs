@@ -2,10 +2,10 @@
 //! directory by adapter, driver and version. Variants that fail are not used, and named.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::cache;
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::variants::{self, Variants};
 use crate::kernels::verify;
@@ -22,10 +22,8 @@ pub struct Verdict {
 /// Verifies the adapter unless that was done before, and excludes what failed. Returns the verdict and
 /// whether it was computed now. A cache that cannot be read or written only costs the time of checking again.
 pub fn ensure_verified(gpu: &Gpu) -> Result<(Verdict, bool), GpuError> {
-    let path = cache_path(gpu);
-    let cached = path.as_ref().and_then(|path| std::fs::read(path).ok());
-    let cached = cached.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
-    let (verdict, fresh) = match cached {
+    let name = cache_name(gpu);
+    let (verdict, fresh) = match cache::read_json::<Verdict>(&name) {
         Some(verdict) => (verdict, false),
         None => (check(gpu)?, true),
     };
@@ -37,9 +35,8 @@ pub fn ensure_verified(gpu: &Gpu) -> Result<(Verdict, bool), GpuError> {
         // Not remembered: a driver in trouble may be well again next time.
         return Err(GpuError::Unusable { adapter: gpu.facts().id(), classes: wrong.join(", ") });
     }
-    if fresh && let (Some(path), Ok(json)) = (path, serde_json::to_vec_pretty(&verdict)) {
-        let _ = path.parent().map(std::fs::create_dir_all);
-        let _ = std::fs::write(path, json);
+    if fresh {
+        let _ = cache::write_json(&name, &verdict);
     }
     Ok((verdict, fresh))
 }
@@ -63,13 +60,9 @@ fn check(gpu: &Gpu) -> Result<Verdict, GpuError> {
     }
 }
 
-/// Where the verdict is kept; `ANYGPU_CACHE` replaces the user's cache directory.
-fn cache_path(gpu: &Gpu) -> Option<PathBuf> {
-    let base = match std::env::var_os("ANYGPU_CACHE") {
-        Some(path) => PathBuf::from(path),
-        None => dirs::cache_dir()?.join("anygpu"),
-    };
+/// The file in the [`cache`] that keeps the verdict.
+fn cache_name(gpu: &Gpu) -> String {
     let options = gpu.options();
     let flags = format!("{}{}{}", options.f16 as u8, options.subgroups as u8, options.immediates as u8);
-    Some(base.join(format!("verified-{}-{flags}.json", gpu.facts().cache_key())))
+    format!("verified-{}-{flags}.json", gpu.facts().cache_key())
 }

@@ -1,6 +1,7 @@
 //! Runs a model: weights onto the GPU, the list of steps, the KV cache, sampling, generation.
 
 pub mod batch;
+pub mod cache;
 pub mod error;
 pub mod first_use;
 pub mod forward;
@@ -9,6 +10,7 @@ pub mod loader;
 pub mod memory;
 pub mod model;
 pub mod perplexity;
+pub mod quality;
 pub mod random;
 pub mod rope;
 pub mod sampler;

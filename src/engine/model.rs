@@ -224,7 +224,8 @@ pub fn default_chunk(kind: AdapterKind) -> usize {
     if kind == AdapterKind::Discrete { 256 } else { 64 }
 }
 
-fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, EngineError> {
+/// Sizes of a session's buffers for these options.
+pub(crate) fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, EngineError> {
     let context = options.context.unwrap_or(spec.max_context.min(DEFAULT_CONTEXT));
     let bad = |option, expected: String, found: usize| {
         Err(EngineError::BadOption { option, expected, found: found.to_string() })

@@ -81,7 +81,7 @@ pub fn perplexity(
 }
 
 /// (tokens of a window, index of the first token whose prediction counts)
-fn cut(ids: &[u32], bos: Option<u32>, windows: Windows) -> Vec<(Vec<u32>, usize)> {
+pub(crate) fn cut(ids: &[u32], bos: Option<u32>, windows: Windows) -> Vec<(Vec<u32>, usize)> {
     match windows {
         Windows::Plain(n) => {
             let text = match (bos, ids.first()) {

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::error::{FormatError, Result};
 use super::gguf::{self, GgufMetadata};
-use super::hf::{self, HfFolder};
-use super::source::{Files, Source};
+use super::hf::HfFolder;
+use super::open::{self, Need, Parts};
+use super::source::Source;
 use crate::base::DType;
 
 /// A tensor in an archive. `shape` is row-major, outermost first: a weight matrix that maps
@@ -76,21 +77,7 @@ impl Archive {
     /// Opens a Hugging Face folder, a GGUF file (or part of a split one), a folder with one GGUF model, or a
     /// safetensors file that has its `config.json` beside it. Reads headers only.
     pub fn open(path: &Path) -> Result<Archive> {
-        let name = path.display().to_string();
-        if path.is_dir() {
-            return open_folder(Files::Disk(path.into()), name);
-        }
-        if !path.exists() {
-            return Err(FormatError::NoModel {
-                path: name,
-                found: "no such file or folder".into(),
-                next: "give a .gguf file or a folder with config.json and model.safetensors".into(),
-            });
-        }
-        let source = Source::open(path)?;
-        let files = Files::Disk(path.parent().unwrap_or(Path::new("")).into());
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-        open_file(files, &file_name, source, name)
+        open::path(path, Need::Bytes).map(Archive::from_parts)
     }
 
     /// Opens a model from named files in memory, as if they were a folder: `config.json` and
@@ -100,14 +87,13 @@ impl Archive {
         N: Into<String>,
         B: Into<Cow<'static, [u8]>>,
     {
-        let source = |(name, bytes): (N, B)| {
-            let name = name.into();
-            let source = Source::memory(&name, bytes);
-            (name, source)
-        };
-        let files = Files::Memory(files.into_iter().map(source).collect());
-        let name = files.name();
-        open_folder(files, name)
+        open::memory(files, Need::Bytes).map(Archive::from_parts)
+    }
+
+    fn from_parts(parts: Parts) -> Archive {
+        let Tensors { supported, unsupported } = parts.tensors;
+        let Parts { metadata, name, sources, .. } = parts;
+        Archive { tensors: supported, unsupported, metadata, name, sources }
     }
 
     /// The encoded bytes of a tensor of this archive. No alignment is promised.
@@ -170,25 +156,6 @@ impl Archive {
     }
 }
 
-/// What a format's reader returns.
-pub(super) struct Opened<M> {
-    pub(super) metadata: M,
-    pub(super) tensors: Tensors,
-    pub(super) sources: Vec<Source>,
-}
-
-impl<M> Opened<M> {
-    fn into_archive(self, name: String, metadata: impl FnOnce(M) -> Metadata) -> Archive {
-        Archive {
-            tensors: self.tensors.supported,
-            unsupported: self.tensors.unsupported,
-            metadata: metadata(self.metadata),
-            name,
-            sources: self.sources,
-        }
-    }
-}
-
 /// Tensors of several files, collected under distinct names.
 #[derive(Default)]
 pub(super) struct Tensors {
@@ -228,55 +195,5 @@ impl Tensors {
             Some(name) => Err(duplicate(name.clone())),
             None => Ok(()),
         }
-    }
-}
-
-/// `'a', 'b', 'c' and 4 more`; `None` of nothing.
-pub(super) fn join_some(names: &[&str]) -> Option<String> {
-    const SHOWN: usize = 5;
-    let shown: Vec<&str> = names.iter().copied().take(SHOWN).collect();
-    let more = names.len() - shown.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (!names.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
-}
-
-fn open_file(files: Files, file_name: &str, source: Source, name: String) -> Result<Archive> {
-    if source.bytes().starts_with(&gguf::MAGIC) || file_name.ends_with(".gguf") {
-        return gguf::open(&files, file_name, source).map(|o| o.into_archive(name, Metadata::Gguf));
-    }
-    if file_name.ends_with(".safetensors") || file_name.ends_with(".safetensors.index.json") {
-        return hf::open(&files, file_name)
-            .map(|o| o.into_archive(name, |m| Metadata::HuggingFace(Box::new(m))));
-    }
-    let (found, next) = hf::explain_file(file_name, source.bytes());
-    Err(FormatError::NoModel { path: name, found, next })
-}
-
-fn open_folder(files: Files, name: String) -> Result<Archive> {
-    let names = files.list()?;
-    if let Some(weights) = hf::weights_file(&names) {
-        return hf::open(&files, weights)
-            .map(|o| o.into_archive(name, |m| Metadata::HuggingFace(Box::new(m))));
-    }
-    // One GGUF model: a single file, or the parts of one.
-    let mut models: Vec<&str> = names.iter().map(String::as_str).filter(|n| n.ends_with(".gguf")).collect();
-    let all_names = models.clone();
-    models.dedup_by_key(|n| gguf::split_prefix(n).map_or(*n, |(prefix, _)| prefix));
-    match models[..] {
-        [model] => {
-            let source = files
-                .open(model)?
-                .ok_or_else(|| FormatError::MissingFile { file: name.clone(), missing: model.into() })?;
-            gguf::open(&files, model, source).map(|o| o.into_archive(name, Metadata::Gguf))
-        }
-        [] => {
-            let (found, next) = hf::explain_folder(&names, &files.list_folders()?);
-            Err(FormatError::NoModel { path: name, found, next })
-        }
-        _ => Err(FormatError::NoModel {
-            path: name,
-            found: format!("several GGUF models: {}", join_some(&all_names).unwrap_or_default()),
-            next: "give the path of one of them".into(),
-        }),
     }
 }

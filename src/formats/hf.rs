@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::archive::{Opened, Tensors, join_some};
+use super::archive::Tensors;
 use super::error::{FormatError, Result};
+use super::open::{Opened, join_some};
 use super::safetensors;
 use super::source::{Files, Source};
 
-const CONFIG: &str = "config.json";
+pub(super) const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const INDEX_SUFFIX: &str = ".safetensors.index.json";
@@ -138,6 +139,19 @@ fn read_folder(files: &Files, weights: &str) -> Result<HfFolder> {
         tokenizer_json: files.open("tokenizer.json")?,
         tokenizer_config: optional("tokenizer_config.json")?,
         chat_template: template,
+        config_file: config.name().into(),
+    })
+}
+
+/// A folder of which only `config` was read.
+pub(super) fn config_alone(config: &Source) -> Result<HfFolder> {
+    config.reject_pointer()?;
+    Ok(HfFolder {
+        config: json(config, "JSON")?,
+        generation_config: None,
+        tokenizer_json: None,
+        tokenizer_config: None,
+        chat_template: None,
         config_file: config.name().into(),
     })
 }

@@ -17,6 +17,14 @@ pub enum ModelError {
         /// [`SUPPORTED`].
         supported: &'static str,
     },
+    /// No shape of that name.
+    #[error("no model shape is called '{found}': did you mean {}?", nearest.join(", "))]
+    UnknownShape {
+        /// As it was asked for.
+        found: String,
+        /// Names that come near it, nearest first; all when nothing was asked for.
+        nearest: Vec<&'static str>,
+    },
     /// A tensor the architecture needs is not in the file.
     #[error("tensor {tensor} is missing")]
     MissingTensor {

@@ -1,4 +1,6 @@
-//! [`ModelSpec::from_archive`]: the two metadata formats behind one call.
+//! [`ModelSpec::from_archive`] and [`ModelSpec::from_header`]: the two metadata formats behind one call.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
@@ -7,36 +9,51 @@ use super::error::ModelError;
 use super::spec::ModelSpec;
 use super::{gguf, hf};
 use crate::formats::gguf::value::Value as GgufValue;
-use crate::formats::{Archive, Metadata};
+use crate::formats::{Archive, Extent, Header, Metadata, TensorInfo, UnsupportedTensor};
 
 impl ModelSpec {
     /// The model an archive holds. Every tensor the spec names is in the archive with the shape that the
     /// dimensions ask for, in an encoding that can be decoded.
     pub fn from_archive(archive: &Archive) -> Result<ModelSpec, ModelError> {
-        let spec = match &archive.metadata {
-            Metadata::HuggingFace(folder) => hf::parse(&folder.config, &|name| archive.contains(name))?,
-            Metadata::Gguf(metadata) => {
-                let get = |key: &str| metadata.value(key).map(|value| as_json(&value));
-                gguf::parse(&get, &|name| shape(archive, name))?
-            }
-        };
-        for (name, _) in spec.expected_tensors() {
-            if let Some(tensor) = archive.unsupported.get(name) {
-                return Err(ModelError::Undecodable {
-                    tensor: name.to_owned(),
-                    type_name: tensor.type_name.clone(),
-                });
-            }
+        from_table(&archive.metadata, &archive.tensors, &archive.unsupported)
+    }
+
+    /// The model that a header describes, checked as [`ModelSpec::from_archive`] does; of a `config.json`
+    /// alone there is nothing to check it against.
+    pub fn from_header(header: &Header) -> Result<ModelSpec, ModelError> {
+        match (&header.metadata, header.extent) {
+            // What is tied then follows from the configuration and its class.
+            (Metadata::HuggingFace(folder), Extent::Config) => hf::parse(&folder.config, &|_| true),
+            (metadata, _) => from_table(metadata, &header.tensors, &header.unsupported),
         }
-        check::tensors(&spec, &archive.tensors)?;
-        Ok(spec)
     }
 }
 
-/// Row-major shape of a stored tensor, decodable or not.
-fn shape(archive: &Archive, name: &str) -> Option<Vec<usize>> {
-    let decodable = archive.tensors.get(name).map(|tensor| &tensor.shape);
-    decodable.or_else(|| archive.unsupported.get(name).map(|tensor| &tensor.shape)).cloned()
+fn from_table(
+    metadata: &Metadata,
+    tensors: &BTreeMap<String, TensorInfo>,
+    unsupported: &BTreeMap<String, UnsupportedTensor>,
+) -> Result<ModelSpec, ModelError> {
+    // Row-major shape of a stored tensor, decodable or not.
+    let shape = |name: &str| {
+        let decodable = tensors.get(name).map(|tensor| &tensor.shape);
+        decodable.or_else(|| unsupported.get(name).map(|tensor| &tensor.shape)).cloned()
+    };
+    let spec = match metadata {
+        Metadata::HuggingFace(folder) => hf::parse(&folder.config, &|name| shape(name).is_some())?,
+        Metadata::Gguf(metadata) => {
+            let get = |key: &str| metadata.value(key).map(|value| as_json(&value));
+            gguf::parse(&get, &shape)?
+        }
+    };
+    for (name, _) in spec.expected_tensors() {
+        if let Some(tensor) = unsupported.get(name) {
+            let type_name = tensor.type_name.clone();
+            return Err(ModelError::Undecodable { tensor: name.to_owned(), type_name });
+        }
+    }
+    check::tensors(&spec, tensors)?;
+    Ok(spec)
 }
 
 /// A metadata value as JSON. What JSON has no form for, and arrays with more elements than a model can

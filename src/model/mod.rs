@@ -2,12 +2,13 @@
 //!
 //! In: a file's metadata ([`hf`]: `config.json`; [`gguf`]: key/value pairs) and the names and shapes
 //! of its tensors. Out: a [`ModelSpec`] whose every tensor is known to exist with the right shape
-//! ([`ModelSpec::from_archive`]).
+//! ([`ModelSpec::from_archive`]). Without weights: a [`Described`], from a file's header or a name of [`shapes`].
 //! Knows nothing of GPUs, files or tokenizers. A further family is a row of `hf::FAMILIES` or
 //! `gguf::FAMILIES`, not a second forward.
 
 pub mod check;
 mod counts;
+mod described;
 mod error;
 mod from_archive;
 pub mod gguf;
@@ -15,7 +16,9 @@ pub mod hf;
 mod hf_rope;
 mod keys;
 mod rope;
+pub mod shapes;
 pub mod spec;
 
+pub use described::Described;
 pub use error::{ModelError, SUPPORTED};
 pub use spec::ModelSpec;

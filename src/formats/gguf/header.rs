@@ -11,6 +11,7 @@ use super::types;
 use crate::base::DType;
 use crate::formats::archive::{TensorInfo, UnsupportedTensor};
 use crate::formats::error::{FormatError, Result};
+use crate::formats::open::Need;
 use crate::formats::source::Source;
 
 /// First bytes of every GGUF file.
@@ -45,8 +46,9 @@ struct Row<'a> {
     offset_at: usize,
 }
 
-/// Reads and checks the header of one file; tensor bytes are not touched.
-pub(super) fn read(source: &Source) -> Result<Header> {
+/// Reads and checks the header of one file; tensor bytes are not touched, and need not be there unless
+/// they are needed.
+pub(super) fn read(source: &Source, need: Need) -> Result<Header> {
     source.reject_pointer()?;
     let mut cursor = Cursor::new(source.name(), source.bytes());
     check_magic(&mut cursor)?;
@@ -66,11 +68,12 @@ pub(super) fn read(source: &Source) -> Result<Header> {
     let rows = (0..n_tensors).map(|ix| read_row(&mut cursor, ix)).collect::<Result<Vec<_>>>()?;
     // A file without tensors (vocabulary only) need not be padded.
     let data_start = cursor.pos.checked_next_multiple_of(alignment).unwrap_or(usize::MAX);
+    let data = Data { start: data_start, alignment, need };
 
     let mut header = Header { metadata, tensors: Vec::new(), unsupported: Vec::new() };
     for row in rows {
         match DType::from_ggml_id(row.type_id) {
-            Some(dtype) => header.tensors.push(place(&cursor, &row, dtype, alignment, data_start)?),
+            Some(dtype) => header.tensors.push(place(&cursor, &row, dtype, &data)?),
             None => header.unsupported.push(unsupported(&cursor, &row)?),
         }
     }
@@ -145,15 +148,18 @@ fn read_row<'a>(cursor: &mut Cursor<'a>, ix: u64) -> Result<Row<'a>> {
     Ok(Row { name, shape, type_id, offset, type_at, offset_at })
 }
 
-/// Checks shape, offset and length of a tensor against its type and the file.
-fn place(
-    cursor: &Cursor<'_>,
-    row: &Row<'_>,
-    dtype: DType,
+/// Where the tensors' bytes are.
+struct Data {
+    start: usize,
     alignment: usize,
-    data_start: usize,
-) -> Result<TensorInfo> {
-    let (name, len) = (row.name, cursor.bytes.len());
+    need: Need,
+}
+
+/// Checks shape, offset and length of a tensor against its type and the file.
+fn place(cursor: &Cursor<'_>, row: &Row<'_>, dtype: DType, data: &Data) -> Result<TensorInfo> {
+    let (name, alignment) = (row.name, data.alignment);
+    let len = cursor.bytes.len();
+    let limit = if data.need == Need::Bytes { len } else { usize::MAX };
     let tensor_error = |what, expected: String, found: String| FormatError::Tensor {
         file: cursor.file.into(),
         tensor: name.into(),
@@ -178,10 +184,10 @@ fn place(
         let expected = format!("a multiple of {alignment} ({ALIGNMENT_KEY})");
         return Err(cursor.field(row.offset_at, what, expected, row.offset.to_string()));
     }
-    let start = usize::try_from(row.offset).ok().and_then(|offset| data_start.checked_add(offset));
+    let start = usize::try_from(row.offset).ok().and_then(|offset| data.start.checked_add(offset));
     let end = start.and_then(|start| start.checked_add(bytes));
     match (start, end) {
-        (Some(start), Some(end)) if end <= len => {
+        (Some(start), Some(end)) if end <= limit => {
             let shape = row.shape.clone();
             Ok(TensorInfo { name: name.into(), dtype, shape, file: 0, range: start..end })
         }

@@ -14,8 +14,9 @@ pub use metadata::{FromValue, GgufMetadata};
 pub use value::{ArrayView, Value, ValueType};
 pub use write::{GgufWriter, WriteValue};
 
-use super::archive::{Opened, Tensors};
+use super::archive::Tensors;
 use super::error::{FormatError, Result};
+use super::open::{Need, Opened, join_some};
 use super::source::{Files, Source};
 use header::Header;
 pub(super) use header::MAGIC;
@@ -28,8 +29,8 @@ const SPLIT_COUNT: &str = "split.count";
 const SPLIT_TENSORS: &str = "split.tensors.count";
 
 /// Opens the model that `source`, the file `name` of `files`, is or belongs to.
-pub(super) fn open(files: &Files, name: &str, source: Source) -> Result<Opened<GgufMetadata>> {
-    let first = header::read(&source)?;
+pub(super) fn open(files: &Files, name: &str, source: Source, need: Need) -> Result<Opened<GgufMetadata>> {
+    let first = header::read(&source, need)?;
     let n_parts = first.metadata.get::<u32>(SPLIT_COUNT)?.unwrap_or(0);
     if n_parts > u32::from(u16::MAX) {
         return Err(split_error(&source, SPLIT_COUNT, "at most 65535".into(), n_parts.to_string()));
@@ -46,10 +47,10 @@ pub(super) fn open(files: &Files, name: &str, source: Source) -> Result<Opened<G
         .map(String::as_str)
         .filter(|part| present.binary_search_by(|p| (**p).cmp(part)).is_err())
         .collect();
-    if let Some(missing) = super::archive::join_some(&missing) {
+    if let Some(missing) = join_some(&missing) {
         return Err(FormatError::MissingFile { file: source.name().into(), missing });
     }
-    open_parts(files, &names, (name, source, first))
+    open_parts(files, &names, (name, source, first), need)
 }
 
 /// Opens all parts; the one called `opened.0` is open already.
@@ -57,6 +58,7 @@ fn open_parts(
     files: &Files,
     names: &[String],
     opened: (&str, Source, Header),
+    need: Need,
 ) -> Result<Opened<GgufMetadata>> {
     let (opened_name, opened_source, opened_header) = opened;
     let mut opened_header = Some(opened_header);
@@ -71,7 +73,7 @@ fn open_parts(
                 let missing =
                     || FormatError::MissingFile { file: opened_source.name().into(), missing: name.clone() };
                 let source = files.open(name)?.ok_or_else(missing)?;
-                let header = header::read(&source)?;
+                let header = header::read(&source, need)?;
                 (source, header)
             }
         };
