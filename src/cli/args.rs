@@ -17,10 +17,11 @@ Examples:
   anygpu run model.gguf \"Name three rivers.\"  one answer
   cat letter.txt | anygpu run folder          the prompt comes from a pipe
   anygpu devices                              which adapters there are, and which one is used
+  anygpu plan shape:Llama-3.1-8B              what would it cost here?
   anygpu verify --adapter all                 do they compute correctly?
 
-Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 verify found something wrong,
-2 error, 130 stopped with Ctrl-C.";
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a negative answer (verify
+found something wrong, nothing fits the plan), 2 error, 130 stopped with Ctrl-C.";
 
 /// Language models on any GPU.
 #[derive(Parser)]
@@ -38,6 +39,17 @@ pub(super) enum Command {
     Run(RunArgs),
     /// List every adapter of every backend, and say which one would be used and why
     Devices(DevicesArgs),
+    /// Measure an adapter: bandwidth, arithmetic, overheads, every kernel that prices a model
+    ///
+    /// The result, a profile, is kept in the cache directory, where `plan`, `run` and `bench` find it, and can be carried
+    /// to another machine: `anygpu probe --out laptop.json`, then `anygpu plan MODEL --profile laptop.json`. Takes 5 to
+    /// 20 s on a GPU, up to 90 s on a software adapter. For steady numbers close other programs.
+    Probe(super::probe::ProbeArgs),
+    /// Predict speed, memory and cost for every quantization and batch, and choose
+    ///
+    /// Default rule: the best quantization that fits in memory and meets the targets, at the smallest batch that serves
+    /// the users. Exit code 1: nothing fits, or nothing meets the targets; the nearest choice is named.
+    Plan(super::plan::PlanArgs),
     /// Check every kernel on your adapter against an f64 reference
     ///
     /// Every kernel runs in every variant the adapter can run, over a table of shapes. Each adapter (`--adapter

@@ -10,10 +10,15 @@ mod interrupt;
 mod logits;
 mod open;
 mod perplexity;
+mod plan;
+mod plan_text;
+mod probe;
+mod profiles;
 mod prompt;
 mod quality;
 mod report;
 mod run;
+mod subject;
 mod verify;
 
 use std::ffi::OsString;
@@ -70,6 +75,8 @@ fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
         }
         Some(Command::Run(args)) => run::run(&args, device, exit),
         Some(Command::Devices(args)) => devices::run(&args, device),
+        Some(Command::Probe(args)) => probe::run(&args, device),
+        Some(Command::Plan(args)) => plan::run(&args, device),
         Some(Command::Verify(args)) => verify::run(&args, device),
         Some(Command::Logits(args)) => logits::run(&args, device),
         Some(Command::Perplexity(args)) => perplexity::run(&args, device),

@@ -10,7 +10,8 @@ use super::args::{DeviceArgs, LoadArgs};
 use super::interrupt;
 use crate::base::AdapterKind;
 use crate::engine::{EngineError, LoadOptions, Model, first_use};
-use crate::gpu::Gpu;
+use crate::gpu::{AdapterChoice, Gpu};
+pub(super) use crate::plan::choose::bytes;
 
 /// A bar appears only when loading takes longer than this.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -45,7 +46,12 @@ pub(super) fn tell(text: &str) {
 
 /// Opens the adapter and verifies it, if that was not done before.
 pub(super) fn gpu(args: &DeviceArgs) -> anyhow::Result<Gpu> {
-    let gpu = Gpu::open(&args.choice(), args.options())?;
+    gpu_of(&args.choice(), args)
+}
+
+/// As [`gpu`], for another choice than the arguments'.
+pub(super) fn gpu_of(choice: &AdapterChoice, args: &DeviceArgs) -> anyhow::Result<Gpu> {
+    let gpu = Gpu::open(choice, args.options())?;
     let facts = gpu.facts();
     if facts.kind == AdapterKind::Cpu {
         note(&format!("{} is a software adapter, so this runs on the CPU: {}", facts.id(), gpu.why()));
@@ -129,17 +135,4 @@ pub(super) fn bar(total: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar
-}
-
-/// `512 MiB`, `1.5 GiB`
-pub(super) fn bytes(n: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = n as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = usize::from(unit > 0 && value < 100.0 && value.fract() > 0.05);
-    format!("{value:.digits$} {}", units[unit])
 }

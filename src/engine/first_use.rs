@@ -62,7 +62,5 @@ fn check(gpu: &Gpu) -> Result<Verdict, GpuError> {
 
 /// The file in the [`cache`] that keeps the verdict.
 fn cache_name(gpu: &Gpu) -> String {
-    let options = gpu.options();
-    let flags = format!("{}{}{}", options.f16 as u8, options.subgroups as u8, options.immediates as u8);
-    format!("verified-{}-{flags}.json", gpu.facts().cache_key())
+    format!("verified-{}.json", gpu.cache_key())
 }

@@ -145,6 +145,12 @@ impl Gpu {
         &self.0.facts
     }
 
+    /// Key under which results about this device may be kept: of the adapter, and of what was switched on.
+    pub fn cache_key(&self) -> String {
+        let GpuOptions { f16, subgroups, immediates, .. } = self.0.options;
+        format!("{}-{}{}{}", self.facts().cache_key(), f16 as u8, subgroups as u8, immediates as u8)
+    }
+
     /// Is the adapter's memory the machine's main memory?
     pub fn shares_main_memory(&self) -> bool {
         self.facts().shares_main_memory()

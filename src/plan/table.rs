@@ -11,8 +11,7 @@ use crate::plan::memory::{self, Budget, Memory, Misfit, Sizes};
 use crate::plan::weights::Matrices;
 use crate::plan::{PlanError, formulas};
 
-/// Types that float weights can be quantized to while loading, best first.
-pub const QUANTS: [DType; 6] = [DType::F16, DType::Q8_0, DType::Q6K, DType::Q5K, DType::Q4K, DType::Q4_0];
+pub use crate::model::shapes::QUANTS;
 
 /// What to plan.
 pub struct Request<'a> {

@@ -1,0 +1,347 @@
+//! `anygpu plan`: predict every quantization × batch, choose, and say why.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::args::{DeviceArgs, LoadArgs};
+use super::subject::{DEMO, Subject};
+use super::{DONE, NEGATIVE, open, plan_text, print, print_json, profiles};
+use crate::engine::memory;
+use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
+use crate::gpu::Gpu;
+use crate::gpu::graph::State;
+use crate::plan::choose::{self, Aim, Choice, Goal};
+use crate::plan::history::History;
+use crate::plan::machine::{Load, Machine};
+use crate::plan::memory::Budget;
+use crate::plan::profile::Profile;
+use crate::plan::table::{Request, Table, table};
+use crate::plan::weights::Matrices;
+use crate::plan::{formulas, hardware};
+use crate::probe::Wanted;
+
+/// Prompt when none is given, if the context has room for it.
+const DEFAULT_PROMPT: usize = 512;
+/// Shortest context that is offered when nothing else fits.
+const SHORTEST_CONTEXT: usize = 256;
+
+#[derive(Args)]
+pub(super) struct PlanArgs {
+    /// A model folder or .gguf file, a config.json or GGUF header alone, shape:NAME[:quant], or demo
+    #[arg(value_name = "MODEL", default_value = DEMO)]
+    pub(super) model: String,
+    /// Tokens of the prompt; speeds are those right behind it [default: 512, at most half the context]
+    #[arg(long, value_name = "N")]
+    pub(super) prompt: Option<usize>,
+    /// Sequences decoded together, several with commas [default: 1,2,4,8,16]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(super) batch: Vec<usize>,
+    #[command(flatten)]
+    pub(super) goal: GoalArgs,
+    /// Plan for another machine: the file that `anygpu probe --out` wrote there
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    pub(super) profile: Option<PathBuf>,
+    /// Plan for hardware one only reads about: a name (m2-max, iris-xe, rtx-4090, a100-80g*2 …) or
+    /// bandwidth=68GB/s,flops=2.6TFLOPS,memory=16GiB
+    #[arg(long, value_name = "SPEC", conflicts_with = "profile", help_heading = "Machine")]
+    pub(super) spec: Option<String>,
+    /// What the machine costs, US dollars per hour [default: known for some --spec]
+    #[arg(long, value_name = "USD", help_heading = "Machine")]
+    pub(super) price: Option<f64>,
+    /// What the machine draws, watts; with --kwh instead of --price
+    #[arg(long, value_name = "W", requires = "kwh", conflicts_with = "price", help_heading = "Machine")]
+    pub(super) watts: Option<f64>,
+    /// What a kilowatt-hour costs, US dollars
+    #[arg(long, value_name = "USD", help_heading = "Machine")]
+    pub(super) kwh: Option<f64>,
+    /// Ignore what earlier runs on this adapter achieved
+    #[arg(long)]
+    pub(super) no_history: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) load: LoadArgs,
+}
+
+/// Wishes, as flags.
+#[derive(Args, Clone, Copy, Default)]
+#[command(next_help_heading = "Goal")]
+pub(super) struct GoalArgs {
+    /// What matters most: quality (the best quantization that meets the targets), latency (speed of one sequence),
+    /// throughput (speed of all together) or cost (per token) [default: quality]
+    #[arg(long, value_enum, value_name = "AIM")]
+    pub(super) goal: Option<AimArg>,
+    /// Fewest tokens per second for every sequence
+    #[arg(long, value_name = "TOK/S")]
+    pub(super) min_tps: Option<f64>,
+    /// Longest time to the first token, seconds
+    #[arg(long, value_name = "S")]
+    pub(super) max_ttft: Option<f64>,
+    /// Sequences to serve at once
+    #[arg(long, value_name = "N")]
+    pub(super) users: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AimArg {
+    Quality,
+    Latency,
+    Throughput,
+    Cost,
+}
+
+impl GoalArgs {
+    /// The goal; absurd limits are refused.
+    pub(super) fn goal(&self) -> anyhow::Result<Goal> {
+        for (name, value) in [("--min-tps", self.min_tps), ("--max-ttft", self.max_ttft)] {
+            if value.is_some_and(|v| !(v > 0.0 && v.is_finite())) {
+                bail!("{name}: expected a positive number, found {}", value.unwrap_or(f64::NAN));
+            }
+        }
+        if self.users == Some(0) {
+            bail!("--users: expected 1 or more, found 0");
+        }
+        let aim = match self.goal {
+            None | Some(AimArg::Quality) => Aim::Quality,
+            Some(AimArg::Latency) => Aim::Latency,
+            Some(AimArg::Throughput) => Aim::Throughput,
+            Some(AimArg::Cost) => Aim::Cost,
+        };
+        Ok(Goal { aim, min_tok_s: self.min_tps, max_first_token_s: self.max_ttft, users: self.users })
+    }
+}
+
+/// What a plan is made for, with what is known of it.
+pub(super) struct Target {
+    pub(super) machine: Machine,
+    pub(super) budget: Budget,
+    pub(super) history: Option<History>,
+    pub(super) chunk: usize,
+    pub(super) price_per_hour: Option<f64>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
+    let goal = args.goal.goal()?;
+    let subject = Subject::of(&args.model)?;
+    let setting = Setting::of(args, &subject, &goal)?;
+    let target = target(args, device, &subject, &setting)?;
+    let make = |setting: &Setting| table_of(&subject, &target, setting);
+    let made = make(&setting)?;
+    let choice = choose::choose(&made, &goal);
+    let alternative = match choice {
+        Some(_) => None,
+        None => alternative(&make, &setting, &made, &goal)?,
+    };
+    let quality = subject.quality();
+    if args.json {
+        print_json(&json!({
+            "model": subject.described.name,
+            "goal": goal,
+            "choice": choice.as_ref().map(|c| json!({"cell": made.cells[c.index], "reason": c.reason})),
+            "nearest": alternative.as_ref().map(|a| json!({"context": a.context, "reason": a.reason})),
+            "table": made,
+            "machine": target.machine,
+            "quality": quality,
+        }))?;
+    } else {
+        print(&plan_text::text(&subject, &target, &made, choice.as_ref(), quality.as_ref()))?;
+    }
+    if choice.is_some() {
+        return Ok(DONE);
+    }
+    open::note(&plan_text::refusal(&made, &goal, alternative.as_ref()));
+    Ok(NEGATIVE)
+}
+
+/// What is varied and what is fixed.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) quants: Vec<Option<crate::base::DType>>,
+    pub(super) batches: Vec<usize>,
+    pub(super) context: usize,
+    pub(super) prompt: usize,
+    pub(super) kv_bytes: usize,
+    pub(super) chunk: Option<usize>,
+}
+
+impl Setting {
+    fn of(args: &PlanArgs, subject: &Subject, goal: &Goal) -> anyhow::Result<Setting> {
+        let trained = subject.spec().max_context;
+        let context = args.load.ctx.unwrap_or(trained.min(DEFAULT_CONTEXT));
+        if context == 0 || context > trained {
+            bail!("--ctx: expected 1 to {trained}, the positions the model was trained for, found {context}");
+        }
+        let prompt = args.prompt.unwrap_or(DEFAULT_PROMPT.min(context / 2)).max(1);
+        if prompt >= context.max(2) {
+            bail!("--prompt: {prompt} tokens leave no room for an answer in a context of {context} (--ctx)");
+        }
+        let mut batches = if args.batch.is_empty() { vec![1, 2, 4, 8, 16] } else { args.batch.clone() };
+        if let Some(users) = goal.users
+            && args.batch.is_empty()
+        {
+            batches.push(users);
+        }
+        batches.sort_unstable();
+        batches.dedup();
+        if batches.iter().any(|batch| !(1..=4096).contains(batch)) {
+            bail!("--batch: expected 1 to 4096 sequences");
+        }
+        let options = args.load.options();
+        let wish = options.quant.or(subject.quant);
+        if let (Some(quant), false) = (wish, subject.is_float()) {
+            bail!("--quant {quant}: the weights are quantized already and stay as they are");
+        }
+        let quants = wish.map_or_else(|| subject.quants(), |quant| vec![Some(quant)]);
+        Ok(Setting { quants, batches, context, prompt, kv_bytes: options.kv.bytes(), chunk: options.chunk })
+    }
+}
+
+/// The machine: described, saved, or this one, measured as far as it was not yet.
+fn target(
+    args: &PlanArgs,
+    device: &DeviceArgs,
+    subject: &Subject,
+    setting: &Setting,
+) -> anyhow::Result<Target> {
+    let usd = |value: Option<f64>, name: &str| match value {
+        Some(v) if !(v > 0.0 && v.is_finite()) => bail!("{name}: expected a positive number, found {v}"),
+        other => Ok(other),
+    };
+    let (price, watts, kwh) =
+        (usd(args.price, "--price")?, usd(args.watts, "--watts")?, usd(args.kwh, "--kwh")?);
+    let power = |watts: Option<f64>| Some(formulas::price_from_watts(watts?, kwh?));
+    let limit = args.load.memory;
+    if let Some(spec) = &args.spec {
+        let hardware = hardware::parse(spec)?;
+        let price_per_hour = price.or_else(|| power(watts.or(hardware.watts))).or(hardware.price_per_hour);
+        let (bytes, source) = match limit {
+            Some(bytes) => (bytes, "--memory".to_owned()),
+            None => (hardware.memory_bytes, format!("data sheet of {}", hardware.name)),
+        };
+        let budget = Budget { bytes: Some(bytes), source, binding_bytes: None };
+        let chunk = setting.chunk.unwrap_or(setting.prompt);
+        return Ok(Target { machine: Machine::Spec(hardware), budget, history: None, chunk, price_per_hour });
+    }
+    let price_per_hour = price.or_else(|| power(watts));
+    if let Some(path) = &args.profile {
+        let profile = profiles::read(path)?;
+        let budget = budget_of(&profile, limit);
+        let chunk = setting.chunk.unwrap_or_else(|| default_chunk(profile.adapter.kind));
+        let machine = Machine::Measured(Box::new(profile));
+        return Ok(Target { machine, budget, history: None, chunk, price_per_hour });
+    }
+    let gpu = open::gpu(device)?;
+    let chunk = setting.chunk.unwrap_or_else(|| default_chunk(gpu.facts().kind)).min(setting.context);
+    let profile = profiles::ensure(&gpu, &wanted(subject, setting, chunk))?;
+    let history = (!args.no_history).then(|| profiles::history(&gpu));
+    let budget = here(&gpu, &profile, limit);
+    Ok(Target { machine: Machine::Measured(Box::new(profile)), budget, history, chunk, price_per_hour })
+}
+
+/// What must be measured for these cells.
+pub(super) fn wanted(subject: &Subject, setting: &Setting, chunk: usize) -> Wanted {
+    let mut dtypes = Vec::new();
+    let mut heads = Vec::new();
+    for quant in &setting.quants {
+        let matrices = Matrices::of(subject.spec(), &|name| subject.stored(name), *quant);
+        dtypes.extend(matrices.active().map(|m| m.dtype));
+        let load = Load { spec: subject.spec(), matrices: &matrices, kv_bytes: setting.kv_bytes, chunk };
+        heads.push(load.heads());
+    }
+    dtypes.sort_unstable();
+    dtypes.dedup();
+    heads.dedup();
+    let most = State::MAX_SEQUENCES as u32;
+    let mut columns: Vec<u32> = setting.batches.iter().map(|batch| (*batch as u32).min(most)).collect();
+    columns.push(1);
+    columns.sort_unstable();
+    columns.dedup();
+    Wanted { dtypes, columns, tokens: vec![chunk.max(2) as u32], heads, whole: false }
+}
+
+/// Memory of this adapter: what is available now, on separate memory no more than was proved.
+pub(super) fn here(gpu: &Gpu, profile: &Profile, limit: Option<u64>) -> Budget {
+    let binding_bytes = Some(gpu.max_bound_bytes());
+    let proved = profile.memory.as_ref().filter(|_| limit.is_none() && !gpu.shares_main_memory());
+    match (memory::available(gpu.facts(), limit), proved) {
+        (Some(available), Some(proved)) if proved.allocated_bytes < available.bytes => Budget {
+            source: "proved by allocating".to_owned(),
+            bytes: Some(proved.allocated_bytes),
+            binding_bytes,
+        },
+        (Some(available), _) => {
+            Budget { bytes: Some(available.bytes), source: available.source, binding_bytes }
+        }
+        (None, proved) => Budget {
+            bytes: proved.map(|p| p.allocated_bytes),
+            source: "proved by allocating".to_owned(),
+            binding_bytes,
+        },
+    }
+}
+
+/// Memory of a machine elsewhere.
+fn budget_of(profile: &Profile, limit: Option<u64>) -> Budget {
+    let adapter = &profile.adapter;
+    let binding_bytes = Some(adapter.max_binding_bytes.min(adapter.max_buffer_bytes));
+    let (bytes, source) = match (limit, &profile.memory) {
+        (Some(bytes), _) => (Some(bytes), "--memory"),
+        (None, Some(memory)) => (Some(memory.allocated_bytes), "proved by allocating when it was measured"),
+        (None, None) => (adapter.memory_bytes, "as its API claimed"),
+    };
+    Budget { bytes, source: source.to_owned(), binding_bytes }
+}
+
+/// The table for a setting.
+pub(super) fn table_of(subject: &Subject, target: &Target, setting: &Setting) -> anyhow::Result<Table> {
+    Ok(table(
+        &target.machine,
+        &Request {
+            spec: subject.spec(),
+            stored: &|name| subject.stored(name),
+            quants: setting.quants.clone(),
+            batches: setting.batches.clone(),
+            context: setting.context,
+            prompt: setting.prompt,
+            chunk: target.chunk,
+            kv_bytes: setting.kv_bytes,
+            budget: target.budget.clone(),
+            price_per_hour: target.price_per_hour,
+            history: target.history.as_ref(),
+        },
+    )?)
+}
+
+/// What could be had instead.
+pub(super) struct Alternative {
+    /// Positions per sequence.
+    pub(super) context: usize,
+    /// Which, and what it gives.
+    pub(super) reason: String,
+}
+
+/// When nothing meets the goal: the nearest that fits, with a shorter context if it must be.
+fn alternative(
+    make: &dyn Fn(&Setting) -> anyhow::Result<Table>,
+    setting: &Setting,
+    made: &Table,
+    goal: &Goal,
+) -> anyhow::Result<Option<Alternative>> {
+    if let Some(Choice { reason, .. }) = choose::nearest(made, goal) {
+        return Ok(Some(Alternative { context: setting.context, reason }));
+    }
+    let mut shorter = setting.clone();
+    while shorter.context / 2 >= SHORTEST_CONTEXT {
+        shorter.context /= 2;
+        shorter.prompt = shorter.prompt.min(shorter.context / 2);
+        if let Some(Choice { reason, .. }) = choose::nearest(&make(&shorter)?, &Goal::default()) {
+            return Ok(Some(Alternative { context: shorter.context, reason }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,92 @@
+//! What is planned or measured: a model's files, a header alone, or a shape by name.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::DType;
+use crate::engine::model::DEMO_FILES;
+use crate::engine::quality::{self, QualityReport};
+use crate::formats::{Archive, Header};
+use crate::model::shapes::ShapeRef;
+use crate::model::{Described, ModelSpec};
+use crate::plan::table::QUANTS;
+
+/// Name of the built-in model.
+pub(super) const DEMO: &str = "demo";
+
+/// A model, known well enough to plan it.
+pub(super) struct Subject {
+    /// What it is.
+    pub(super) described: Described,
+    /// Where its weights are.
+    pub(super) weights: Weights,
+    /// Type that its name asks for.
+    pub(super) quant: Option<DType>,
+}
+
+/// Where weights come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Weights {
+    /// Built in.
+    Demo,
+    /// Files.
+    Path(PathBuf),
+    /// Nowhere: made up when something runs.
+    Random,
+}
+
+impl Subject {
+    /// `demo`, `shape:NAME[:quant]`, or a path to a model, a GGUF header or a `config.json`.
+    pub(super) fn of(text: &str) -> anyhow::Result<Subject> {
+        if text == DEMO && !Path::new(text).exists() {
+            let mut described = Described::from_header(&Header::from_memory(DEMO_FILES)?)?;
+            described.name = "demo model".to_owned();
+            return Ok(Subject { described, weights: Weights::Demo, quant: None });
+        }
+        if let Some(shape) = ShapeRef::parse(text) {
+            let shape = shape?;
+            let described = Described::from_shape(&shape)?;
+            return Ok(Subject { described, weights: Weights::Random, quant: shape.quant });
+        }
+        let path = PathBuf::from(text);
+        let described = Described::from_header(&Header::open(&path)?)?;
+        Ok(Subject { described, weights: Weights::Path(path), quant: None })
+    }
+
+    /// The model.
+    pub(super) fn spec(&self) -> &ModelSpec {
+        &self.described.spec
+    }
+
+    /// Type of a tensor in the file.
+    pub(super) fn stored(&self, tensor: &str) -> DType {
+        self.described.stored.get(tensor).copied().unwrap_or(DType::F16)
+    }
+
+    /// Are the weights numbers of 16 or 32 bits, which can be quantized while loading?
+    pub(super) fn is_float(&self) -> bool {
+        self.described.stored.values().all(|dtype| dtype.is_float())
+    }
+
+    /// What can be chosen from, best first; `None`: as stored.
+    pub(super) fn quants(&self) -> Vec<Option<DType>> {
+        if self.weights == Weights::Random {
+            return QUANTS.map(Some).into();
+        }
+        if !self.is_float() {
+            return vec![None];
+        }
+        let wide = self.described.stored.values().any(|dtype| *dtype == DType::F32);
+        let below = QUANTS.into_iter().filter(|dtype| wide || *dtype != DType::F16);
+        std::iter::once(None).chain(below.map(Some)).collect()
+    }
+
+    /// What `anygpu quality` found out about it.
+    pub(super) fn quality(&self) -> Option<QualityReport> {
+        let archive = match &self.weights {
+            Weights::Demo => Archive::from_memory(DEMO_FILES).ok()?,
+            Weights::Path(path) => Archive::open(path).ok()?,
+            Weights::Random => return None,
+        };
+        quality::kept(quality::fingerprint(&archive))
+    }
+}
