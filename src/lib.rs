@@ -97,6 +97,7 @@
 //!    where the APIs below wgpu are asked for the size of device memory.
 
 pub mod base;
+pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod engine;

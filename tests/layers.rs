@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer and the layers it may name. `lib.rs` only declares modules; a new layer is entered here.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("base", &[]),
     ("formats", &["base"]),
     ("quant", &["base"]),
@@ -16,7 +16,8 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("kernels", &["base", "quant", "gpu"]),
     ("probe", &["base", "quant", "plan", "gpu", "kernels"]),
     ("engine", &["base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels"]),
-    ("cli", &["base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels", "engine", "probe"]),
+    ("bench", &["base", "quant", "model", "plan", "gpu", "kernels", "engine", "probe"]),
+    ("cli", &["bench", "base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels", "engine", "probe"]),
     ("main", &["cli"]),
 ];
 
@@ -25,7 +26,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
     ("wgpu::", &["gpu"]),
     ("std::thread", &["gpu", "kernels", "engine", "cli"]),
     ("rayon::", &["gpu", "kernels", "engine", "cli"]),
-    ("std::time", &["gpu", "kernels", "probe", "engine", "cli"]),
+    ("std::time", &["gpu", "kernels", "probe", "engine", "bench", "cli"]),
     ("process::exit", &["main"]),
     ("println!", &["cli", "main"]),
 ];

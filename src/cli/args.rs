@@ -50,6 +50,10 @@ pub(super) enum Command {
     /// Default rule: the best quantization that fits in memory and meets the targets, at the smallest batch that serves
     /// the users. Exit code 1: nothing fits, or nothing meets the targets; the nearest choice is named.
     Plan(super::plan::PlanArgs),
+    /// Measure speed: prompts and decoding, with bytes, % of bandwidth and prediction beside
+    ///
+    /// Columns and JSON keys are llama-bench's, ours stand behind them. Tokenizing and sampling on the host do not count.
+    Bench(super::bench::BenchArgs),
     /// Check every kernel on your adapter against an f64 reference
     ///
     /// Every kernel runs in every variant the adapter can run, over a table of shapes. Each adapter (`--adapter

@@ -4,6 +4,10 @@
 //! 130 stopped with Ctrl-C. One file per command; the commands only put together what the library does.
 
 mod args;
+mod bench;
+mod bench_kernels;
+mod bench_plan;
+mod bench_text;
 mod chat;
 mod devices;
 mod interrupt;
@@ -75,6 +79,7 @@ fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
         }
         Some(Command::Run(args)) => run::run(&args, device, exit),
         Some(Command::Devices(args)) => devices::run(&args, device),
+        Some(Command::Bench(args)) => bench::run(&args, device, exit),
         Some(Command::Probe(args)) => probe::run(&args, device),
         Some(Command::Plan(args)) => plan::run(&args, device),
         Some(Command::Verify(args)) => verify::run(&args, device),

@@ -127,6 +127,11 @@ impl<'m> Batch<'m> {
         Ok(())
     }
 
+    /// Puts every sequence at `position`, whatever its cache holds.
+    pub fn rewind(&mut self, position: usize) {
+        self.positions.fill(position.min(self.sizes.context));
+    }
+
     fn check(&self, sequence: usize, ids: &[u32]) -> Result<(), EngineError> {
         let vocab = self.model.spec().vocab;
         if ids.is_empty() {

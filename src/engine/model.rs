@@ -13,6 +13,7 @@ use crate::engine::weights::Weights;
 use crate::formats::{Archive, Metadata};
 use crate::gpu::Gpu;
 use crate::kernels::kv::KvType;
+use crate::kernels::weights::Part;
 use crate::model::ModelSpec;
 use crate::plan::memory as plan_memory;
 use crate::plan::weights::{Matrices, output_type};
@@ -183,6 +184,20 @@ impl Model {
     /// The memory sum.
     pub fn needs(&self) -> Needs {
         self.needs
+    }
+
+    /// Bytes of weights that one decode step reads.
+    pub fn step_weight_bytes(&self) -> u64 {
+        let layers = self.weights.layers.iter().flat_map(|l| [&l.qkv, &l.o, &l.gate_up, &l.down]);
+        layers.chain([&self.weights.output]).flatten().map(Part::bytes).sum()
+    }
+
+    /// The type that most weights of the layers have.
+    pub fn main_dtype(&self) -> DType {
+        let mut bytes = std::collections::BTreeMap::<DType, u64>::new();
+        let layers = self.weights.layers.iter().flat_map(|l| [&l.qkv, &l.o, &l.gate_up, &l.down]);
+        layers.flatten().for_each(|part| *bytes.entry(part.dtype).or_default() += part.bytes());
+        bytes.into_iter().max_by_key(|(_, n)| *n).map_or(DType::F32, |(dtype, _)| dtype)
     }
 
     /// Things worth telling the user, one line each.

@@ -1,6 +1,7 @@
 //! [`Gpu`]: an open device with its capabilities, its errors, and its compiled kernels.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::base::AdapterFacts;
@@ -76,6 +77,8 @@ pub(super) struct Inner {
     fault: Mutex<Option<Fault>>,
     trouble: Arc<Mutex<Trouble>>,
     pub(super) empty: wgpu::Buffer,
+    /// Nanoseconds spent recording and submitting.
+    pub(super) host_ns: AtomicU64,
 }
 
 #[derive(Default)]
@@ -132,7 +135,9 @@ impl Gpu {
             mapped_at_creation: false,
         });
         let (kernels, banned, fault) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let inner = Inner { device, queue, facts, why, options, kernels, banned, fault, trouble, empty };
+        let host_ns = AtomicU64::new(0);
+        let inner =
+            Inner { device, queue, facts, why, options, kernels, banned, fault, trouble, empty, host_ns };
         Ok(Gpu(Arc::new(inner)))
     }
 
@@ -198,6 +203,11 @@ impl Gpu {
     /// Number of kernels compiled so far.
     pub fn kernels_compiled(&self) -> usize {
         lock(&self.0.kernels).len()
+    }
+
+    /// Seconds that the host has spent recording and submitting graphs so far.
+    pub fn host_seconds(&self) -> f64 {
+        self.0.host_ns.load(Ordering::Relaxed) as f64 / 1e9
     }
 
     /// The first error since the last call, if any: a lost device, or a fault of ours.

@@ -1,6 +1,8 @@
 //! GPU work as data: a [`Graph`] is a static list of [`Step`]s, recorded into one pass and one submit.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -142,8 +144,10 @@ impl Gpu {
 
     /// As [`Gpu::run`], for a part of a graph.
     pub fn run_steps(&self, steps: &[Step], state: State) -> Result<(), GpuError> {
+        let started = Instant::now();
         let encoder = self.record(steps.iter(), state);
         self.inner().queue.submit([encoder.finish()]);
+        self.note_host_time(started);
         self.check()
     }
 
@@ -157,9 +161,11 @@ impl Gpu {
         bytes: u64,
         readback: &Readback,
     ) -> Result<Vec<u8>, GpuError> {
+        let started = Instant::now();
         let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
         self.inner().queue.submit([encoder.finish()]);
+        self.note_host_time(started);
         readback.buffer.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
         let waited = self.wait();
         let result = waited.and_then(|()| {
@@ -171,6 +177,10 @@ impl Gpu {
         });
         readback.buffer.unmap();
         result
+    }
+
+    fn note_host_time(&self, started: Instant) {
+        self.inner().host_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn record<'s>(

@@ -9,9 +9,9 @@ use crate::gpu::{Gpu, GpuError};
 impl Gpu {
     /// Seconds from submit to completion of all `steps`, `repeats` times, in one pass. What was submitted before
     /// is waited for first; recording does not count.
-    pub fn time(&self, steps: &[Step], repeats: usize, state: State) -> Result<f64, GpuError> {
+    pub fn time(&self, steps: &[&Step], repeats: usize, state: State) -> Result<f64, GpuError> {
         self.wait()?;
-        let encoder = self.record(std::iter::repeat_n(steps, repeats).flatten(), state);
+        let encoder = self.record(std::iter::repeat_n(steps, repeats).flatten().copied(), state);
         let commands = encoder.finish();
         let started = Instant::now();
         self.inner().queue.submit([commands]);

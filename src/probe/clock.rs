@@ -6,15 +6,17 @@ use crate::gpu::{Gpu, GpuError, Step};
 use crate::plan::profile::Reading;
 
 /// Length of the shorter window.
-const WINDOW_S: f64 = 0.015;
+const WINDOW_S: f64 = 0.012;
 /// Most dispatches recorded at once: bounds the recording's memory.
 const MAX_DISPATCHES: usize = 20_000;
 /// Windows that must agree before measuring, relative.
 const AGREE: f64 = 0.04;
 /// Most windows spent on warming up.
-const WARM_UPS: usize = 8;
+const WARM_UPS: usize = 4;
+/// A window that is long even so.
+const LONG_S: f64 = 0.06;
 /// Slopes that the median is taken of.
-const SLOPES: usize = 5;
+const SLOPES: usize = 9;
 
 /// Measures on one device.
 pub struct Clock<'g> {
@@ -50,6 +52,11 @@ impl<'g> Clock<'g> {
 
     /// Seconds that one pass over `steps` takes when passes follow one another without a gap.
     pub fn slope(&self, steps: &[Step], state: State) -> Result<Measured, GpuError> {
+        self.slope_of(&steps.iter().collect::<Vec<_>>(), state)
+    }
+
+    /// As [`Clock::slope`], of steps picked from a graph.
+    pub fn slope_of(&self, steps: &[&Step], state: State) -> Result<Measured, GpuError> {
         let time = |repeats: usize| self.gpu.time(steps, repeats, state);
         time(1)?; // the first run also compiles, on some drivers
         let most = (MAX_DISPATCHES / steps.len().max(1)).max(2) / 2;
@@ -68,8 +75,10 @@ impl<'g> Clock<'g> {
                 break;
             }
         }
-        let mut slopes = Vec::with_capacity(SLOPES);
-        for _ in 0..SLOPES {
+        // Passes that are long by themselves vary less, and there is not all day.
+        let n_slopes = if last > LONG_S { SLOPES / 2 + 1 } else { SLOPES };
+        let mut slopes = Vec::with_capacity(n_slopes);
+        for _ in 0..n_slopes {
             let (one, two) = (time(repeats)?, time(2 * repeats)?);
             // A disturbed pair may even have a falling slope: then the longer window counts whole.
             let slope = if two > one { (two - one) / repeats as f64 } else { two / (2 * repeats) as f64 };

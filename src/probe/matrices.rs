@@ -15,13 +15,13 @@ use crate::quant::PlaneLayout;
 /// [rows, cols] of the small matrix.
 const SMALL: [usize; 2] = [256, 256];
 /// [rows, cols] of large ones: the first that keeps the adapter busy for long enough.
-const LARGE: [[usize; 2]; 3] = [[1024, 1024], [4096, 4096], [16384, 4096]];
+const LARGE: [[usize; 2]; 4] = [[512, 512], [1024, 1024], [4096, 4096], [16384, 4096]];
 /// Long enough.
 const BUSY_S: f64 = 0.0005;
 /// Weights to rotate through, so that caches do not hold them.
 const ROTATE_BYTES: u64 = 256 << 20;
 /// A pass through the rotation need not take longer than this.
-const ROTATE_S: f64 = 0.02;
+const ROTATE_S: f64 = 0.006;
 
 /// A matrix with its input and output.
 struct Bench {
@@ -47,8 +47,8 @@ pub(super) fn measure(
     for shape in LARGE {
         let Ok(bench) = Bench::new(gpu, dtype, shape, 1, state) else { break };
         steps = bench.steps(gpu, prompt, columns)?;
-        gpu.time(&steps, 1, state)?;
-        let seconds = gpu.time(&steps, 1, state)?;
+        gpu.time(&[&steps[0]], 1, state)?;
+        let seconds = gpu.time(&[&steps[0]], 1, state)?;
         large = Some((shape, seconds));
         if seconds >= BUSY_S {
             break;
@@ -59,9 +59,9 @@ pub(super) fn measure(
     };
     let bytes = small.parts[0].bytes() as f64;
     drop(steps);
-    let count = (ROTATE_S / seconds.max(1e-6)).ceil().clamp(2.0, 32.0) as usize;
+    let count = (ROTATE_S / seconds.max(1e-6)).ceil().clamp(1.0, 32.0) as usize;
     let fits = (ROTATE_BYTES / Part::planes_bytes(dtype, shape).max(1)).clamp(1, 32) as usize;
-    let bench = Bench::new(gpu, dtype, shape, count.min(fits).max(2), state)?;
+    let bench = Bench::new(gpu, dtype, shape, count.min(fits), state)?;
     let steps = bench.steps(gpu, prompt, columns)?;
     let measured = clock.slope(&steps, state)?.each(steps.len());
     let large_bytes = bench.parts[0].bytes() as f64;

@@ -1,0 +1,163 @@
+//! Seconds of prompts and of decoding, as llama-bench counts them: without tokenizing and sampling on the host.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::engine::{Batch, EngineError, Model};
+
+/// What one test measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Test {
+    /// Prompt tokens; 0: none.
+    pub n_prompt: usize,
+    /// Tokens generated per sequence; 0: none.
+    pub n_gen: usize,
+    /// Positions in the cache before the test.
+    pub n_depth: usize,
+    /// Sequences decoded together.
+    pub batch: usize,
+}
+
+/// Seconds of its repeats.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Samples {
+    /// What was measured.
+    pub test: Test,
+    /// Seconds of each repeat.
+    pub seconds: Vec<f64>,
+    /// Seconds until the kernels were compiled and had run once.
+    pub compile_s: f64,
+    /// Seconds that the host spent recording and submitting, per decoded token or prompt chunk.
+    pub host_s: f64,
+    /// Dispatches per step: of one decode step, or of one chunk of a prompt.
+    pub dispatches: usize,
+}
+
+impl Samples {
+    /// Tokens per repeat, of all sequences together.
+    pub fn tokens(&self) -> usize {
+        self.test.n_prompt + self.test.n_gen * self.test.batch
+    }
+
+    /// Median seconds of a repeat.
+    pub fn median_s(&self) -> f64 {
+        median(&self.seconds)
+    }
+
+    /// Tokens per second of each repeat.
+    pub fn rates(&self) -> Vec<f64> {
+        self.seconds.iter().map(|s| self.tokens() as f64 / s).collect()
+    }
+}
+
+/// The middle value; NaN of nothing.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+/// Token ids that repeat nothing for long; what they are does not change the time.
+pub fn made_up(n: usize, vocab: usize) -> Vec<u32> {
+    (0..n).map(|i| ((i * 7919 + 13) % vocab) as u32).collect()
+}
+
+/// Runs a test. `go_on` is asked between repeats with the number done; false stops with
+/// [`EngineError::Cancelled`].
+pub fn run(
+    model: &Model,
+    test: Test,
+    repeats: usize,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Samples, EngineError> {
+    let gpu = model.gpu();
+    let vocab = model.spec().vocab;
+    let started = Instant::now();
+    let mut batch = Batch::new(model, test.batch)?;
+    batch.pretend_position(test.n_depth)?;
+    let prompt = made_up(test.n_prompt, vocab);
+    let ids = made_up(test.batch, vocab);
+    // Drivers compile at the first use: one chunk, one step.
+    if test.n_prompt > 0 {
+        batch.feed(0, &prompt[..prompt.len().min(model.sizes().chunk)])?;
+    }
+    if test.n_gen > 0 {
+        batch.rewind(test.n_depth);
+        batch.step(&ids)?;
+    }
+    let compile_s = started.elapsed().as_secs_f64();
+    let mut seconds = Vec::with_capacity(repeats);
+    let host_before = gpu.host_seconds();
+    for done in 0..repeats {
+        if !go_on(done) {
+            return Err(EngineError::Cancelled);
+        }
+        batch.rewind(test.n_depth);
+        let started = Instant::now();
+        if test.n_prompt > 0 {
+            batch.feed(0, &prompt)?;
+        }
+        let begin = batch.positions()[0];
+        batch.rewind(begin);
+        for _ in 0..test.n_gen {
+            batch.step(&ids)?;
+        }
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    let chunks = test.n_prompt.div_ceil(model.sizes().chunk);
+    let units = (repeats * (test.n_gen * test.batch + chunks)).max(1) as f64;
+    let dispatches = match test.n_gen {
+        0 => batch.graphs().prefill.dispatches(),
+        _ => batch.step_graph().dispatches(),
+    };
+    let host_s = (gpu.host_seconds() - host_before) / units;
+    Ok(Samples { test, seconds, compile_s, host_s, dispatches })
+}
+
+/// Median seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least five
+/// and at most `most`.
+pub fn step_s(batch: &mut Batch<'_>, position: usize, budget_s: f64, most: usize) -> Result<f64, EngineError> {
+    let n = batch.positions().len();
+    let ids = made_up(n, 64);
+    batch.rewind(position);
+    batch.step(&ids)?;
+    let begun = Instant::now();
+    let mut seconds = Vec::new();
+    while seconds.len() < 5 || begun.elapsed().as_secs_f64() < budget_s && seconds.len() < most {
+        batch.rewind(position);
+        let started = Instant::now();
+        batch.step(&ids)?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    Ok(median(&seconds))
+}
+
+/// Median seconds of a chunk of `n` prompt tokens at `position`, of `repeats`.
+pub fn chunk_s(batch: &mut Batch<'_>, position: usize, n: usize, repeats: usize) -> Result<f64, EngineError> {
+    let ids = made_up(n, 64);
+    let mut seconds = Vec::new();
+    for _ in 0..repeats.max(1) {
+        batch.rewind(position);
+        let started = Instant::now();
+        batch.feed(0, &ids)?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    Ok(median(&seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+}

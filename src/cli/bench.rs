@@ -1,0 +1,214 @@
+//! `anygpu bench`: prompts and decoding as llama-bench measures them, with bytes, prediction and overheads beside.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::args::{DeviceArgs, LoadArgs};
+use super::bench_text::{self, Record};
+use super::plan::{Setting, wanted};
+use super::subject::{DEMO, Subject, Weights};
+use super::{DONE, Exit, bench_kernels, bench_plan, interrupt, open, print, profiles};
+use crate::base::DType;
+use crate::bench::speed::{self, Test};
+use crate::engine::{LoadOptions, Model};
+use crate::gpu::Gpu;
+use crate::plan::form;
+use crate::plan::machine::{Load, Machine};
+use crate::plan::weights::Matrices;
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    pub(super) what: Option<BenchCommand>,
+    #[command(flatten)]
+    pub(super) speed: SpeedArgs,
+}
+
+#[derive(Subcommand)]
+pub(super) enum BenchCommand {
+    /// Every kernel of a decode step: bytes, operations, time, GB/s and % of what the adapter can do
+    Kernels(bench_kernels::KernelsArgs),
+    /// A grid of quantization × batch × context: predicted against measured, and what the choices were worth
+    Plan(bench_plan::PlanBenchArgs),
+}
+
+/// What is measured, and how it is printed.
+#[derive(Args)]
+pub(super) struct SpeedArgs {
+    /// A model folder or .gguf file, shape:NAME[:quant] (random weights), or demo
+    #[arg(value_name = "MODEL", default_value = DEMO)]
+    pub(super) model: String,
+    /// Prompt tokens, several with commas; 0: none [default: 512, on software adapters 64]
+    #[arg(short = 'p', long, value_name = "N", value_delimiter = ',')]
+    pub(super) n_prompt: Vec<usize>,
+    /// Tokens to generate, several with commas; 0: none [default: 128, on software adapters 32]
+    #[arg(short = 'n', long, value_name = "N", value_delimiter = ',')]
+    pub(super) n_gen: Vec<usize>,
+    /// Positions in the cache before each test, several with commas
+    #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0")]
+    pub(super) n_depth: Vec<usize>,
+    /// Sequences decoded together, several with commas
+    #[arg(short = 'b', long, value_name = "N", value_delimiter = ',', default_value = "1")]
+    pub(super) batch: Vec<usize>,
+    /// Repeats of each test
+    #[arg(short = 'r', long, value_name = "N", default_value_t = 5)]
+    pub(super) repetitions: usize,
+    /// How to print
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Md)]
+    pub(super) output: Format,
+    /// Do not predict: no profile is looked for or measured
+    #[arg(long)]
+    pub(super) no_plan: bool,
+    #[command(flatten)]
+    pub(super) load: LoadArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Md,
+    Csv,
+    Json,
+    Jsonl,
+}
+
+/// Loads a subject, or makes it up, in one type; `context` positions, beyond what it was trained for if need be.
+pub(super) fn load(
+    gpu: &Gpu,
+    subject: &Subject,
+    quant: Option<DType>,
+    options: LoadOptions,
+) -> anyhow::Result<Model> {
+    let options = LoadOptions { quant, stretch: true, ..options };
+    match &subject.weights {
+        Weights::Demo => open::load(gpu, &open::Source::Demo, &options),
+        Weights::Path(path) => open::load(gpu, &open::Source::Path(PathBuf::from(path)), &options),
+        Weights::Random => {
+            let bar = open::bar(1, "making weights {wide_bar} {bytes}/{total_bytes}");
+            let model = Model::random(gpu, subject.spec().clone(), &options, &mut |done, total| {
+                bar.set_length(total);
+                bar.set_position(done);
+                !interrupt::requested()
+            });
+            bar.finish_and_clear();
+            Ok(model?)
+        }
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(args: &BenchArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
+    match &args.what {
+        Some(BenchCommand::Kernels(args)) => bench_kernels::run(args, device, exit),
+        Some(BenchCommand::Plan(args)) => bench_plan::run(args, device, exit),
+        None => measure(&args.speed, device, exit),
+    }
+}
+
+fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
+    if args.repetitions == 0 {
+        bail!("--repetitions: expected 1 or more, found 0");
+    }
+    let subject = Subject::of(&args.model)?;
+    let gpu = open::gpu(device)?;
+    interrupt::install(exit)?;
+    let slow = gpu.facts().kind == crate::base::AdapterKind::Cpu;
+    let or = |list: &[usize], default: usize| if list.is_empty() { vec![default] } else { list.to_vec() };
+    let prompts = or(&args.n_prompt, if slow { 64 } else { 512 });
+    let gens = or(&args.n_gen, if slow { 32 } else { 128 });
+    let mut tests = Vec::new();
+    for n_depth in &args.n_depth {
+        for n in prompts.iter().filter(|n| **n > 0) {
+            tests.push(Test { n_prompt: *n, n_gen: 0, n_depth: *n_depth, batch: 1 });
+        }
+        for batch in &args.batch {
+            for n in gens.iter().filter(|n| **n > 0) {
+                tests.push(Test { n_prompt: 0, n_gen: *n, n_depth: *n_depth, batch: *batch });
+            }
+        }
+    }
+    if tests.is_empty() {
+        bail!("nothing to measure: -p and -n are both 0");
+    }
+    let needed = tests.iter().map(|t| t.n_depth + t.n_prompt + t.n_gen + 1).max().unwrap_or(1);
+    let mut options = args.load.options();
+    let context = options.context.unwrap_or(needed);
+    if context < needed {
+        bail!("--ctx {context}: the tests need {needed} positions");
+    }
+    options.context = Some(context);
+    let quant = options.quant.or(subject.quant);
+    let model = load(&gpu, &subject, quant, options)?;
+    let machine = match args.no_plan {
+        true => None,
+        false => {
+            let setting = Setting {
+                quants: vec![quant.or((subject.weights == Weights::Random).then_some(DType::F16))],
+                batches: tests.iter().map(|t| t.batch).collect(),
+                context,
+                prompt: 1,
+                kv_bytes: model.sizes().kv.bytes(),
+                chunk: None,
+            };
+            let wanted = wanted(&subject, &setting, model.sizes().chunk);
+            Some(Machine::Measured(Box::new(profiles::ensure(&gpu, &wanted)?)))
+        }
+    };
+    let mut records = Vec::new();
+    let bar = open::bar((tests.len() * args.repetitions) as u64, "{msg:20} {wide_bar} {elapsed}");
+    for (i, test) in tests.iter().enumerate() {
+        bar.set_message(bench_text::test_name(test));
+        let samples = speed::run(&model, *test, args.repetitions, &mut |done| {
+            bar.set_position((i * args.repetitions + done) as u64);
+            !interrupt::requested()
+        })?;
+        let predicted_s = machine.as_ref().map(|machine| predict(machine, &subject, &model, quant, test));
+        let record = Record::new(&subject, &model, samples, machine.as_ref(), predicted_s.transpose()?);
+        if args.output == Format::Jsonl {
+            print(&bench_text::jsonl(&record)?)?;
+        }
+        records.push(record);
+    }
+    bar.finish_and_clear();
+    match args.output {
+        Format::Md => print(&bench_text::markdown(&records))?,
+        Format::Csv => print(&bench_text::csv(&records)?)?,
+        Format::Json => super::print_json(&records)?,
+        Format::Jsonl => {}
+    }
+    Ok(DONE)
+}
+
+/// Seconds that the planner gives a test.
+fn predict(
+    machine: &Machine,
+    subject: &Subject,
+    model: &Model,
+    quant: Option<DType>,
+    test: &Test,
+) -> anyhow::Result<f64> {
+    let made_up = (subject.weights == Weights::Random).then_some(DType::F16);
+    let matrices = Matrices::of(subject.spec(), &|name| subject.stored(name), quant.or(made_up));
+    let (kv_bytes, chunk) = (model.sizes().kv.bytes(), model.sizes().chunk);
+    let load = Load { spec: subject.spec(), matrices: &matrices, kv_bytes, chunk };
+    let mut seconds = 0.0;
+    if test.n_prompt > 0 {
+        let whole = |tokens: usize| -> anyhow::Result<f64> {
+            let (work, constants) = machine.prompt(&load, tokens)?;
+            Ok(form::time(&work, &constants).total())
+        };
+        // A prompt behind `n_depth` positions: what both take less what the positions alone would.
+        seconds += whole(test.n_depth + test.n_prompt)?;
+        if test.n_depth > 0 {
+            seconds -= whole(test.n_depth)?;
+        }
+    }
+    if test.n_gen > 0 {
+        let middle = test.n_depth + test.n_gen / 2;
+        let (work, constants) = machine.decode(&load, test.batch, middle)?;
+        seconds += test.n_gen as f64 * form::time(&work, &constants).total();
+    }
+    Ok(seconds)
+}

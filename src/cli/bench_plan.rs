@@ -1,0 +1,244 @@
+//! `anygpu bench plan`: a grid of quantization × batch × context, predicted and then measured.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::args::DeviceArgs;
+use super::bench_text::{table as text_table, utc_now};
+use super::plan::{Setting, Target, here, table_of, wanted};
+use super::subject::Subject;
+use super::{DONE, Exit, bench, interrupt, open, print, print_json, profiles};
+use crate::base::DType;
+use crate::bench::grid::{self, Effort, Point, Verdict};
+use crate::engine::LoadOptions;
+use crate::engine::model::default_chunk;
+use crate::gpu::Gpu;
+use crate::plan::choose::figure;
+use crate::plan::machine::Machine;
+use crate::plan::profile::Profile;
+use crate::plan::table::Table;
+
+#[derive(Args)]
+pub(super) struct PlanBenchArgs {
+    /// Models, several with commas: folders, .gguf files, shape:NAME, demo
+    #[arg(value_name = "MODELS", value_delimiter = ',', default_value = "shape:SmolLM2-135M,demo")]
+    models: Vec<String>,
+    /// Quantizations, several with commas
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', default_value = "q4_0,q8_0,f16")]
+    quants: Vec<String>,
+    /// Sequences decoded together, several with commas
+    #[arg(short = 'b', long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8")]
+    batch: Vec<usize>,
+    /// Positions in the cache, several with commas
+    #[arg(short = 'd', long, value_name = "LIST", value_delimiter = ',', default_value = "128,1024")]
+    contexts: Vec<usize>,
+    /// Measure no prompts: times to the first token are then those predicted
+    #[arg(long)]
+    no_prompts: bool,
+    /// Seconds of decode steps per cell, but at least five steps
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    seconds: f64,
+    /// Predict from this profile instead of one measured just before
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Also write everything (JSON) to this file
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything about one model.
+struct Outcome {
+    name: String,
+    points: Vec<Point>,
+    /// Per context: the table as predicted, and the verdicts.
+    judged: Vec<(usize, Table, Vec<Verdict>)>,
+    profile: Profile,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &PlanBenchArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
+    let mut quants = Vec::new();
+    for name in &args.quants {
+        let known = DType::from_name(name).filter(|q| crate::plan::table::QUANTS.contains(q));
+        let Some(quant) = known else { bail!("--quants: unknown type '{name}'") };
+        quants.push(quant);
+    }
+    // Best quality first, as the planner lists them.
+    quants.sort_by_key(|q| crate::plan::table::QUANTS.iter().position(|known| known == q));
+    quants.dedup();
+    if args.contexts.contains(&0) || args.batch.is_empty() || args.contexts.is_empty() {
+        bail!("--contexts: expected positions of 1 or more");
+    }
+    let gpu = open::gpu(device)?;
+    interrupt::install(exit)?;
+    let mut outcomes = Vec::new();
+    for model in &args.models {
+        outcomes.push(one(args, &gpu, &Subject::of(model)?, &quants)?);
+    }
+    let json = || object(&gpu, &outcomes);
+    if let Some(path) = &args.out {
+        let text = serde_json::to_string_pretty(&json())? + "\n";
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    if args.json {
+        print_json(&json())?;
+    } else {
+        print(&text(&outcomes))?;
+    }
+    Ok(DONE)
+}
+
+fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> anyhow::Result<Outcome> {
+    if !subject.is_float() {
+        bail!("{}: quantized already; the grid needs float weights", subject.described.name);
+    }
+    let longest = args.contexts.iter().copied().max().unwrap_or(1);
+    let chunk = default_chunk(gpu.facts().kind);
+    let setting = |context: usize| Setting {
+        quants: quants.iter().map(|q| Some(*q)).collect(),
+        batches: args.batch.clone(),
+        context: longest + 2,
+        prompt: context,
+        kv_bytes: 2,
+        chunk: None,
+    };
+    let profile = match &args.profile {
+        Some(path) => profiles::read(path)?,
+        // Measured now, so that prediction and measurement see the same machine.
+        None => profiles::measure(gpu, &wanted(subject, &setting(longest), chunk))?,
+    };
+    let budget = here(gpu, &profile, None);
+    let machine = Machine::Measured(Box::new(profile.clone()));
+    let target = Target { machine, budget, history: None, chunk, price_per_hour: None };
+    let mut tables = Vec::new();
+    for context in &args.contexts {
+        tables.push((*context, table_of(subject, &target, &setting(*context))?));
+    }
+    let mut points = Vec::new();
+    for quant in quants {
+        let options = LoadOptions { context: Some(longest + 2), ..LoadOptions::default() };
+        let model = bench::load(gpu, subject, Some(*quant), options)?;
+        let predicted = |batch: usize, context: usize| {
+            let found = tables.iter().find(|(c, _)| *c == context).and_then(|(_, table)| {
+                table.cells.iter().find(|cell| cell.quant == Some(*quant) && cell.batch == batch)
+            });
+            found.map_or((f64::NAN, f64::NAN), |cell| (cell.step.total(), cell.first_token_s))
+        };
+        let effort = Effort { step_s: args.seconds, steps: 60, prompts: !args.no_prompts };
+        points.extend(grid::measure(
+            &model,
+            *quant,
+            &args.batch,
+            &args.contexts,
+            effort,
+            &predicted,
+            &mut |point| {
+                open::note(&progress(subject, point));
+                !interrupt::requested()
+            },
+        )?);
+    }
+    let judged = tables
+        .into_iter()
+        .map(|(context, table)| {
+            let measured = grid::as_measured(&table, &points, context);
+            let verdicts = grid::judge(&table, &measured);
+            (context, table, verdicts)
+        })
+        .collect();
+    Ok(Outcome { name: subject.described.name.clone(), points, judged, profile })
+}
+
+fn progress(subject: &Subject, p: &Point) -> String {
+    format!(
+        "{} {} batch {} at {}: {} ms, predicted {} ({:+.1} %)",
+        subject.described.name,
+        p.quant,
+        p.batch,
+        p.context,
+        figure(p.measured_s * 1e3),
+        figure(p.predicted_s * 1e3),
+        p.error() * 100.0
+    )
+}
+
+fn text(outcomes: &[Outcome]) -> String {
+    let head = ["model", "quant", "batch", "context", "ms", "predicted", "error %", "first s", "predicted", "error %"];
+    let mut rows = Vec::new();
+    for outcome in outcomes {
+        for p in &outcome.points {
+            rows.push(vec![
+                outcome.name.clone(),
+                p.quant.to_string(),
+                p.batch.to_string(),
+                p.context.to_string(),
+                figure(p.measured_s * 1e3),
+                figure(p.predicted_s * 1e3),
+                format!("{:+.1}", p.error() * 100.0),
+                p.measured_first_s.map_or_else(|| "–".to_owned(), figure),
+                figure(p.predicted_first_s),
+                p.first_error().map_or_else(|| "–".to_owned(), |e| format!("{:+.1}", e * 100.0)),
+            ]);
+        }
+    }
+    let mut out = text_table(&head, &rows);
+    out.push('\n');
+    let all = || outcomes.iter().flat_map(|o| &o.points);
+    let (median, worst) = grid::summary(all().map(Point::error));
+    let _ = writeln!(out, "decode: median |error| {:.1} %, worst {:.1} %", median * 100.0, worst * 100.0);
+    let firsts: Vec<f64> = all().filter_map(Point::first_error).collect();
+    if !firsts.is_empty() {
+        let (median, worst) = grid::summary(firsts.into_iter());
+        let _ = writeln!(out, "first token: median |error| {:.1} %, worst {:.1} %", median * 100.0, worst * 100.0);
+    }
+    let mut goals = Vec::new();
+    for outcome in outcomes {
+        for (context, _, verdicts) in &outcome.judged {
+            for v in verdicts {
+                goals.push(vec![
+                    outcome.name.clone(),
+                    context.to_string(),
+                    v.goal.clone(),
+                    v.chosen.clone(),
+                    v.best.clone(),
+                    if v.good { "yes" } else { "no" }.to_owned(),
+                ]);
+            }
+        }
+    }
+    out.push('\n');
+    out += &text_table(&["model", "context", "goal", "chosen", "best measured", "within 5 %"], &goals);
+    let good = goals.iter().filter(|row| row[5] == "yes").count();
+    let _ = writeln!(out, "\nchoices within 5 % of the best: {good} of {}", goals.len());
+    out
+}
+
+fn object(gpu: &Gpu, outcomes: &[Outcome]) -> Value {
+    let points = || outcomes.iter().flat_map(|o| &o.points);
+    let (median, worst) = grid::summary(points().map(Point::error));
+    let model = |o: &Outcome| {
+        json!({
+            "model": o.name,
+            "points": o.points,
+            "judged": o.judged.iter().map(|(context, _, verdicts)| json!({
+                "context": context, "goals": verdicts,
+            })).collect::<Vec<_>>(),
+            "profile": o.profile,
+        })
+    };
+    json!({
+        "adapter": gpu.facts(),
+        "anygpu": env!("CARGO_PKG_VERSION"),
+        "time": utc_now(),
+        "median_error": median,
+        "worst_error": worst,
+        "models": outcomes.iter().map(model).collect::<Vec<_>>(),
+    })
+}
