@@ -17,7 +17,22 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("probe", &["base", "quant", "plan", "gpu", "kernels"]),
     ("engine", &["base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels"]),
     ("bench", &["base", "quant", "model", "plan", "gpu", "kernels", "engine", "probe"]),
-    ("cli", &["bench", "base", "formats", "quant", "tokenizer", "model", "plan", "gpu", "kernels", "engine", "probe"]),
+    (
+        "cli",
+        &[
+            "bench",
+            "base",
+            "formats",
+            "quant",
+            "tokenizer",
+            "model",
+            "plan",
+            "gpu",
+            "kernels",
+            "engine",
+            "probe",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 

@@ -7,6 +7,7 @@ use crate::base::DType;
 use crate::engine::{Batch, EngineError, Model};
 use crate::plan::choose::{self, Aim, Goal};
 use crate::plan::table::{Cell, Table};
+use crate::probe::Clock;
 
 /// A measured choice may fall short of the best by this part.
 pub const TOLERANCE: f64 = 0.05;
@@ -22,8 +23,13 @@ pub struct Point {
     pub context: usize,
     /// Seconds of a step, predicted.
     pub predicted_s: f64,
-    /// Median seconds of a step, measured.
+    /// Seconds of a step, measured, at the speed that the adapter had when the profile was made: paired with the
+    /// profile's reference.
     pub measured_s: f64,
+    /// Median seconds of a step by the wall clock, whatever else went on.
+    pub wall_s: f64,
+    /// Half the distance between the quartiles of `measured_s`, relative.
+    pub spread: f64,
     /// Seconds of the prompts of all sequences, predicted.
     pub predicted_first_s: f64,
     /// The same, measured from some of the chunks; `None`: not measured.
@@ -64,6 +70,7 @@ pub struct Effort {
 /// Measures one model at every batch × context. `predicted` gives (step, first token) seconds per cell.
 pub fn measure(
     model: &Model,
+    clock: &Clock<'_>,
     quant: DType,
     batches: &[usize],
     contexts: &[usize],
@@ -78,18 +85,20 @@ pub fn measure(
         batch.pretend_position(contexts.iter().copied().max().unwrap_or(0))?;
         if effort.prompts && prompts.is_empty() {
             for context in contexts {
-                prompts.push(prompt_s(&mut batch, model.sizes().chunk, *context)?);
+                prompts.push(prompt_s(&mut batch, clock, model.sizes().chunk, *context)?);
             }
         }
         for (i, context) in contexts.iter().enumerate() {
-            let measured_s = speed::step_s(&mut batch, *context, effort.step_s, effort.steps)?;
+            let measured = speed::step_s(&mut batch, clock, *context, effort.step_s, effort.steps)?;
             let (predicted_s, predicted_first_s) = predicted(*n, *context);
             let point = Point {
                 quant,
                 batch: *n,
                 context: *context,
                 predicted_s,
-                measured_s,
+                measured_s: measured.seconds,
+                wall_s: measured.raw_s,
+                spread: measured.spread,
                 predicted_first_s,
                 measured_first_s: prompts.get(i).map(|s| s * *n as f64),
             };
@@ -104,23 +113,31 @@ pub fn measure(
 
 /// Seconds of a prompt of `tokens` from an empty cache: all chunks when they are few, else the first, the middle
 /// and the last one, whose times grow linearly with the position.
-fn prompt_s(batch: &mut Batch<'_>, chunk: usize, tokens: usize) -> Result<f64, EngineError> {
+fn prompt_s(
+    batch: &mut Batch<'_>,
+    clock: &Clock<'_>,
+    chunk: usize,
+    tokens: usize,
+) -> Result<f64, EngineError> {
+    let mut chunk_s = |at: usize, n: usize| -> Result<f64, EngineError> {
+        Ok(speed::chunk_s(batch, clock, at, n, 1)?.seconds)
+    };
     let chunks = tokens / chunk;
     let rest = tokens % chunk;
     let mut total = 0.0;
     if chunks > 3 {
         let mut mean = 0.0;
         for (at, weight) in [(0, 0.25), (chunks / 2, 0.5), (chunks - 1, 0.25)] {
-            mean += weight * speed::chunk_s(batch, at * chunk, chunk, 1)?;
+            mean += weight * chunk_s(at * chunk, chunk)?;
         }
         total += mean * chunks as f64;
     } else {
         for i in 0..chunks {
-            total += speed::chunk_s(batch, i * chunk, chunk, 1)?;
+            total += chunk_s(i * chunk, chunk)?;
         }
     }
     if rest > 0 {
-        total += speed::chunk_s(batch, chunks * chunk, rest, 1)?;
+        total += chunk_s(chunks * chunk, rest)?;
     }
     Ok(total)
 }
@@ -209,8 +226,8 @@ pub fn judge(predicted: &Table, measured: &Table) -> Vec<Verdict> {
         };
         let same = |a: &Cell, b: &Cell| a.name == b.name && a.batch == b.batch;
         let best = moved(1.0);
-        let good = [1.0, 1.0 - TOLERANCE, 1.0 + TOLERANCE].into_iter().any(|factor| {
-            match (chosen, moved(factor)) {
+        let good =
+            [1.0, 1.0 - TOLERANCE, 1.0 + TOLERANCE].into_iter().any(|factor| match (chosen, moved(factor)) {
                 (None, None) => true,
                 (Some(chosen), Some(best)) => {
                     same(chosen, best)
@@ -220,8 +237,7 @@ pub fn judge(predicted: &Table, measured: &Table) -> Vec<Verdict> {
                         })
                 }
                 _ => false,
-            }
-        });
+            });
         let name = |cell: Option<&Cell>| cell.map_or("none".to_owned(), choose::cell_name);
         Verdict { goal: text, chosen: name(chosen), best: name(best), good }
     };

@@ -43,11 +43,13 @@ impl Row {
     }
 }
 
-/// Measures every kind of step of decoding `sequences` sequences at `position`.
+/// Measures every kind of step of decoding `sequences` sequences at `position`, at the speed at which the profile's
+/// reference took `reference_s`.
 pub fn measure(
     model: &Model,
     sequences: usize,
     position: usize,
+    reference_s: f64,
     progress: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Vec<Row>, EngineError> {
     let mut batch = Batch::new(model, sequences)?;
@@ -57,7 +59,7 @@ pub fn measure(
     batch.step(&super::speed::made_up(sequences, model.spec().vocab))?;
     batch.rewind(position);
     let state = batch.state();
-    let clock = Clock::new(model.gpu());
+    let clock = Clock::with_nominal(model.gpu(), reference_s)?;
     let mut kinds: BTreeMap<(String, String), Vec<&Step>> = BTreeMap::new();
     let mut order = Vec::new();
     for step in &batch.step_graph().steps {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::engine::{Batch, EngineError, Model};
+use crate::probe::{Clock, Measured};
 
 /// What one test measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -119,35 +120,43 @@ pub fn run(
     Ok(Samples { test, seconds, compile_s, host_s, dispatches })
 }
 
-/// Median seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least five
-/// and at most `most`.
-pub fn step_s(batch: &mut Batch<'_>, position: usize, budget_s: f64, most: usize) -> Result<f64, EngineError> {
-    let n = batch.positions().len();
-    let ids = made_up(n, 64);
+/// Seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least seven and at
+/// most `most`, each paired with the clock's reference.
+pub fn step_s(
+    batch: &mut Batch<'_>,
+    clock: &Clock<'_>,
+    position: usize,
+    budget_s: f64,
+    most: usize,
+) -> Result<Measured, EngineError> {
+    let ids = made_up(batch.positions().len(), 64);
     batch.rewind(position);
     batch.step(&ids)?;
-    let begun = Instant::now();
-    let mut seconds = Vec::new();
-    while seconds.len() < 5 || begun.elapsed().as_secs_f64() < budget_s && seconds.len() < most {
+    let mut step = || {
         batch.rewind(position);
         let started = Instant::now();
         batch.step(&ids)?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    Ok(median(&seconds))
+        Ok::<f64, EngineError>(started.elapsed().as_secs_f64())
+    };
+    let n = (budget_s / step()?.max(1e-6)) as usize;
+    clock.paired(n.clamp(7, most.max(7)), step)
 }
 
-/// Median seconds of a chunk of `n` prompt tokens at `position`, of `repeats`.
-pub fn chunk_s(batch: &mut Batch<'_>, position: usize, n: usize, repeats: usize) -> Result<f64, EngineError> {
+/// Seconds of a chunk of `n` prompt tokens at `position`, of `repeats`, paired likewise.
+pub fn chunk_s(
+    batch: &mut Batch<'_>,
+    clock: &Clock<'_>,
+    position: usize,
+    n: usize,
+    repeats: usize,
+) -> Result<Measured, EngineError> {
     let ids = made_up(n, 64);
-    let mut seconds = Vec::new();
-    for _ in 0..repeats.max(1) {
+    clock.paired(repeats.max(1), || {
         batch.rewind(position);
         let started = Instant::now();
         batch.feed(0, &ids)?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    Ok(median(&seconds))
+        Ok::<f64, EngineError>(started.elapsed().as_secs_f64())
+    })
 }
 
 #[cfg(test)]

@@ -197,6 +197,12 @@ pub(super) struct RunArgs {
     /// Print one JSON object at the end instead of streaming
     #[arg(long)]
     pub(super) json: bool,
+    /// Choose the best quantization that is predicted to reach this speed, tokens per second
+    #[arg(long, value_name = "TOK/S", conflicts_with = "quant")]
+    pub(super) min_tps: Option<f64>,
+    /// Neither measure, predict nor choose: load the model as it is
+    #[arg(long)]
+    pub(super) no_plan: bool,
     #[command(flatten)]
     pub(super) sample: SampleArgs,
     #[command(flatten)]

@@ -35,15 +35,21 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
     let subject = Subject::of(&args.model)?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
-    let nothing =
-        Wanted { dtypes: vec![], columns: vec![], tokens: vec![], heads: vec![], whole: true };
+    let nothing = Wanted {
+        dtypes: vec![],
+        columns: vec![],
+        tokens: vec![],
+        heads: vec![],
+        thorough: true,
+        whole: true,
+    };
     let profile = profiles::ensure(&gpu, &nothing)?;
     let mut options = args.load.options();
     options.context = Some(options.context.unwrap_or(args.n_depth + 2));
     let quant = options.quant.or(subject.quant);
     let model = bench::load(&gpu, &subject, quant, options)?;
     let bar = open::bar(16, "{msg:20} {wide_bar} {elapsed}");
-    let rows = kernels::measure(&model, args.batch, args.n_depth, &mut |step| {
+    let rows = kernels::measure(&model, args.batch, args.n_depth, profile.reference_s, &mut |step| {
         bar.set_message(step.to_owned());
         bar.inc(1);
         !interrupt::requested()
@@ -72,8 +78,20 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
         return Ok(DONE);
     }
     let total: f64 = rows.iter().map(|r| r.seconds).sum();
-    let head =
-        ["step", "dispatches", "ms", "± %", "share %", "MB", "GB/s", "% bw", "MFLOP", "GFLOPS", "% arith", "kernel"];
+    let head = [
+        "step",
+        "dispatches",
+        "ms",
+        "± %",
+        "share %",
+        "MB",
+        "GB/s",
+        "% bw",
+        "MFLOP",
+        "GFLOPS",
+        "% arith",
+        "kernel",
+    ];
     let cells = |r: &Row| {
         vec![
             r.step.clone(),
@@ -103,7 +121,9 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
         table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
     ))?;
     if kernels::fits_caches(&model) {
-        open::note("these weights are small enough for a large cache: rates above the bandwidth are possible");
+        open::note(
+            "these weights are small enough for a large cache: rates above the bandwidth are possible",
+        );
     }
     Ok(DONE)
 }

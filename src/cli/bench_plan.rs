@@ -21,6 +21,7 @@ use crate::plan::choose::figure;
 use crate::plan::machine::Machine;
 use crate::plan::profile::Profile;
 use crate::plan::table::Table;
+use crate::probe::{Clock, Wanted};
 
 #[derive(Args)]
 pub(super) struct PlanBenchArgs {
@@ -112,15 +113,19 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
     let profile = match &args.profile {
         Some(path) => profiles::read(path)?,
         // Measured now, so that prediction and measurement see the same machine.
-        None => profiles::measure(gpu, &wanted(subject, &setting(longest), chunk))?,
+        None => {
+            let wanted = Wanted { thorough: true, ..wanted(subject, &setting(longest), chunk) };
+            profiles::measure(gpu, &wanted)?
+        }
     };
-    let budget = here(gpu, &profile, None);
+    let budget = here(gpu, Some(&profile), None);
     let machine = Machine::Measured(Box::new(profile.clone()));
     let target = Target { machine, budget, history: None, chunk, price_per_hour: None };
     let mut tables = Vec::new();
     for context in &args.contexts {
         tables.push((*context, table_of(subject, &target, &setting(*context))?));
     }
+    let clock = Clock::with_nominal(gpu, profile.reference_s)?;
     let mut points = Vec::new();
     for quant in quants {
         let options = LoadOptions { context: Some(longest + 2), ..LoadOptions::default() };
@@ -131,9 +136,10 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
             });
             found.map_or((f64::NAN, f64::NAN), |cell| (cell.step.total(), cell.first_token_s))
         };
-        let effort = Effort { step_s: args.seconds, steps: 60, prompts: !args.no_prompts };
+        let effort = Effort { step_s: args.seconds, steps: 400, prompts: !args.no_prompts };
         points.extend(grid::measure(
             &model,
+            &clock,
             *quant,
             &args.batch,
             &args.contexts,
@@ -170,7 +176,20 @@ fn progress(subject: &Subject, p: &Point) -> String {
 }
 
 fn text(outcomes: &[Outcome]) -> String {
-    let head = ["model", "quant", "batch", "context", "ms", "predicted", "error %", "first s", "predicted", "error %"];
+    let head = [
+        "model",
+        "quant",
+        "batch",
+        "context",
+        "ms",
+        "± %",
+        "wall ms",
+        "predicted",
+        "error %",
+        "first s",
+        "predicted",
+        "error %",
+    ];
     let mut rows = Vec::new();
     for outcome in outcomes {
         for p in &outcome.points {
@@ -180,6 +199,8 @@ fn text(outcomes: &[Outcome]) -> String {
                 p.batch.to_string(),
                 p.context.to_string(),
                 figure(p.measured_s * 1e3),
+                figure(p.spread * 100.0),
+                figure(p.wall_s * 1e3),
                 figure(p.predicted_s * 1e3),
                 format!("{:+.1}", p.error() * 100.0),
                 p.measured_first_s.map_or_else(|| "–".to_owned(), figure),
@@ -196,7 +217,12 @@ fn text(outcomes: &[Outcome]) -> String {
     let firsts: Vec<f64> = all().filter_map(Point::first_error).collect();
     if !firsts.is_empty() {
         let (median, worst) = grid::summary(firsts.into_iter());
-        let _ = writeln!(out, "first token: median |error| {:.1} %, worst {:.1} %", median * 100.0, worst * 100.0);
+        let _ = writeln!(
+            out,
+            "first token: median |error| {:.1} %, worst {:.1} %",
+            median * 100.0,
+            worst * 100.0
+        );
     }
     let mut goals = Vec::new();
     for outcome in outcomes {

@@ -161,8 +161,22 @@ pub(super) fn test_name(test: &Test) -> String {
 /// The table for people.
 pub(super) fn markdown(records: &[Record]) -> String {
     let head = [
-        "model", "size", "params", "backend", "ngl", "test", "t/s", "MB/step", "GB/s", "% bw", "% arith", "predicted",
-        "ratio", "dispatches", "host µs", "compile s",
+        "model",
+        "size",
+        "params",
+        "backend",
+        "ngl",
+        "test",
+        "t/s",
+        "MB/step",
+        "GB/s",
+        "% bw",
+        "% arith",
+        "predicted",
+        "ratio",
+        "dispatches",
+        "host µs",
+        "compile s",
     ];
     let optional = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), figure);
     let rows: Vec<Vec<String>> = records
@@ -239,7 +253,8 @@ pub(super) fn csv(records: &[Record]) -> serde_json::Result<String> {
             serde_json::Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
             other => format!("\"{other}\""),
         };
-        let _ = writeln!(out, "{}", fields.iter().map(|(_, value)| cell(value)).collect::<Vec<_>>().join(","));
+        let _ =
+            writeln!(out, "{}", fields.iter().map(|(_, value)| cell(value)).collect::<Vec<_>>().join(","));
     }
     Ok(out)
 }

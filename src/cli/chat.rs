@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use super::forecast::Forecast;
 use super::open::{Source, note};
 use super::report::Rates;
 use super::{DONE, interrupt, print, prompt};
@@ -27,6 +28,7 @@ struct Chat<'s, 'm> {
     cached: Vec<u32>,
     options: GenerateOptions,
     is_chat: bool,
+    forecast: Option<Forecast>,
 }
 
 /// Talks until the user ends it.
@@ -36,6 +38,7 @@ pub(super) fn run(
     opening: Vec<Message>,
     options: GenerateOptions,
     is_chat: bool,
+    forecast: Option<Forecast>,
 ) -> anyhow::Result<u8> {
     let what = match is_chat {
         true => format!("chatting with {source}"),
@@ -46,7 +49,8 @@ pub(super) fn run(
         false => format!(" (--seed {})", options.sampler.seed),
     };
     note(&format!("{what}{seed}. /help lists the commands, Ctrl-D ends"));
-    let mut chat = Chat { session, messages: opening.clone(), opening, cached: Vec::new(), options, is_chat };
+    let (messages, cached) = (opening.clone(), Vec::new());
+    let mut chat = Chat { session, messages, opening, cached, options, is_chat, forecast };
     let history = history_path();
     let mut editor = DefaultEditor::new()?;
     if let Some(path) = &history {
@@ -103,6 +107,10 @@ impl Chat<'_, '_> {
                 self.messages.push(Message::new("assistant", &done.text));
                 let rates = Rates::of(self.session, &done, Duration::ZERO);
                 note(&rates.line(self.session, &done, false));
+                let closing = self.forecast.as_mut().and_then(|f| f.close(self.session, &done));
+                if let Some(closing) = closing {
+                    note(&closing.line());
+                }
                 self.explain(done.finish);
                 // The same question again may get another answer.
                 self.options.sampler.seed = self.options.sampler.seed.wrapping_add(1);

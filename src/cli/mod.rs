@@ -10,6 +10,7 @@ mod bench_plan;
 mod bench_text;
 mod chat;
 mod devices;
+mod forecast;
 mod interrupt;
 mod logits;
 mod open;

@@ -239,7 +239,7 @@ fn target(
     let chunk = setting.chunk.unwrap_or_else(|| default_chunk(gpu.facts().kind)).min(setting.context);
     let profile = profiles::ensure(&gpu, &wanted(subject, setting, chunk))?;
     let history = (!args.no_history).then(|| profiles::history(&gpu));
-    let budget = here(&gpu, &profile, limit);
+    let budget = here(&gpu, Some(&profile), limit);
     Ok(Target { machine: Machine::Measured(Box::new(profile)), budget, history, chunk, price_per_hour })
 }
 
@@ -261,13 +261,14 @@ pub(super) fn wanted(subject: &Subject, setting: &Setting, chunk: usize) -> Want
     columns.push(1);
     columns.sort_unstable();
     columns.dedup();
-    Wanted { dtypes, columns, tokens: vec![chunk.max(2) as u32], heads, whole: false }
+    Wanted { dtypes, columns, tokens: vec![chunk.max(2) as u32], heads, thorough: false, whole: false }
 }
 
 /// Memory of this adapter: what is available now, on separate memory no more than was proved.
-pub(super) fn here(gpu: &Gpu, profile: &Profile, limit: Option<u64>) -> Budget {
+pub(super) fn here(gpu: &Gpu, profile: Option<&Profile>, limit: Option<u64>) -> Budget {
     let binding_bytes = Some(gpu.max_bound_bytes());
-    let proved = profile.memory.as_ref().filter(|_| limit.is_none() && !gpu.shares_main_memory());
+    let proved = profile.and_then(|p| p.memory.as_ref());
+    let proved = proved.filter(|_| limit.is_none() && !gpu.shares_main_memory());
     match (memory::available(gpu.facts(), limit), proved) {
         (Some(available), Some(proved)) if proved.allocated_bytes < available.bytes => Budget {
             source: "proved by allocating".to_owned(),

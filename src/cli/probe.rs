@@ -19,6 +19,9 @@ pub(super) struct ProbeArgs {
     /// Also write the profile (JSON) to this file
     #[arg(long, short, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
+    /// A third of the time, less steady numbers
+    #[arg(long)]
+    pub(super) quick: bool,
     /// Print the profile as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -33,7 +36,8 @@ pub(super) fn run(args: &ProbeArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let mut all = Vec::new();
     for choice in &choices {
         let gpu = open::gpu_of(choice, device)?;
-        let wanted = Wanted::everything(default_chunk(gpu.facts().kind) as u32);
+        let everything = Wanted::everything(default_chunk(gpu.facts().kind) as u32);
+        let wanted = Wanted { thorough: !args.quick, ..everything };
         let profile = profiles::measure(&gpu, &wanted)?;
         profiles::keep(&gpu, &profile);
         if !args.json {

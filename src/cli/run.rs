@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Instant;
 
 use super::args::{DeviceArgs, RunArgs, SampleArgs};
+use super::forecast::{self, Forecast};
 use super::open::{self, note};
 use super::prompt::{self, Ask};
 use super::report::{self, Rates};
@@ -18,18 +19,30 @@ const RAW_TOKENS: usize = 256;
 pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
     // Absurd sampling options are refused before anything slow happens.
     Sampler::new(sampling(&args.sample, &|_| None))?;
+    if args.min_tps.is_some_and(|v| !(v > 0.0 && v.is_finite())) {
+        anyhow::bail!("--min-tps: expected a positive number");
+    }
     let (source, ask) = prompt::resolve(args)?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
     let started = Instant::now();
-    let model = open::model(&gpu, &source, &args.load)?;
+    let mut forecast = match args.no_plan {
+        true => None,
+        false => Forecast::make(&gpu, &source, &args.load, args.min_tps)?,
+    };
+    forecast::announce(forecast.as_ref());
+    let mut load_options = args.load.options();
+    if load_options.quant.is_none() {
+        load_options.quant = forecast.as_ref().and_then(Forecast::quant);
+    }
+    let model = open::load(&gpu, &source, &load_options)?;
     let mut session = Session::new(&model)?;
     let load = started.elapsed();
     let opening = prompt::opening(&model, args)?;
     let is_chat = model.template().is_some() && !args.raw;
     let options = options(args, &model, is_chat);
     let text = match ask {
-        Ask::Chat => return chat::run(&mut session, &source, opening, options, is_chat),
+        Ask::Chat => return chat::run(&mut session, &source, opening, options, is_chat, forecast),
         Ask::Once(text) => text,
     };
     let (ids, echo) = if is_chat {
@@ -40,10 +53,16 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     };
     let done = generate(&mut session, &ids, &options, if args.json { None } else { Some(echo) })?;
     let rates = Rates::of(&session, &done, load);
+    let closing = forecast.as_mut().and_then(|forecast| forecast.close(&session, &done));
     if args.json {
-        print_json(&report::object(&session, &source.to_string(), &ids, &options, &done, &rates))?;
+        let mut object = report::object(&session, &source.to_string(), &ids, &options, &done, &rates);
+        object["prediction"] = closing.map_or(serde_json::Value::Null, |closing| closing.object());
+        print_json(&object)?;
     } else {
         note(&summary(&session, &options, &done, &rates));
+        if let Some(closing) = closing {
+            note(&closing.line());
+        }
     }
     if done.finish == FinishReason::ContextFull {
         note(&format!("the context of {} tokens is full; --ctx sets its size", session.context()));

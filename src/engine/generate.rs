@@ -50,9 +50,26 @@ pub struct Generation {
     pub prompt_time: Duration,
     /// Time of the following tokens.
     pub decode_time: Duration,
+    /// Seconds of each step after the first token: submit to readback.
+    pub step_s: Vec<f64>,
+    /// Seconds per such step that the host spent recording and submitting.
+    pub host_s: f64,
 }
 
 impl Generation {
+    fn empty(finish: FinishReason) -> Generation {
+        Generation {
+            text: String::new(),
+            ids: Vec::new(),
+            finish,
+            prompt_tokens: 0,
+            prompt_time: Duration::ZERO,
+            decode_time: Duration::ZERO,
+            step_s: Vec::new(),
+            host_s: 0.0,
+        }
+    }
+
     /// Prompt tokens per second.
     pub fn prompt_rate(&self) -> f64 {
         self.prompt_tokens as f64 / self.prompt_time.as_secs_f64().max(1e-9)
@@ -93,6 +110,8 @@ impl Session<'_> {
         let mut next = if options.max_tokens == Some(0) { None } else { Some(self.choose(&mut sampler)?) };
         let prompt_time = started.elapsed();
         let decode_started = Instant::now();
+        let host_before = self.model().gpu().host_seconds();
+        let mut step_s = Vec::new();
         let finish = loop {
             let Some(id) = next else { break FinishReason::Length };
             sampler.note(id);
@@ -105,7 +124,10 @@ impl Session<'_> {
             if self.position() == self.context() {
                 break FinishReason::ContextFull;
             }
-            next = Some(self.step(id, &mut sampler)?);
+            let begun = Instant::now();
+            let chosen = self.step(id, &mut sampler)?;
+            step_s.push(begun.elapsed().as_secs_f64());
+            next = Some(chosen);
         };
         let tail = out.flush();
         if !tail.is_empty() {
@@ -113,6 +135,9 @@ impl Session<'_> {
         }
         let mut generation = out.end(finish, prompt.len(), prompt_time);
         generation.decode_time = decode_started.elapsed();
+        let host_s = self.model().gpu().host_seconds() - host_before;
+        generation.host_s = host_s / step_s.len().max(1) as f64;
+        generation.step_s = step_s;
         Ok(generation)
     }
 
@@ -196,6 +221,6 @@ impl Output {
 
     fn end(self, finish: FinishReason, prompt_tokens: usize, prompt_time: Duration) -> Generation {
         let Output { text, ids, .. } = self;
-        Generation { text, ids, finish, prompt_tokens, prompt_time, decode_time: Duration::ZERO }
+        Generation { text, ids, prompt_tokens, prompt_time, ..Generation::empty(finish) }
     }
 }

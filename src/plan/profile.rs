@@ -30,6 +30,8 @@ pub struct Profile {
     pub adapter: AdapterFacts,
     /// When and how.
     pub conditions: Conditions,
+    /// Undisturbed seconds of one pass over the reference that every reading was paired with.
+    pub reference_s: f64,
     /// Reading memory over working sets of rising size.
     pub read: Vec<SizedReading>,
     /// Bytes per second read from a working set well past the caches: the speed of light.

@@ -31,6 +31,8 @@ pub struct Wanted {
     pub tokens: Vec<u32>,
     /// Shapes of attention.
     pub heads: Vec<Heads>,
+    /// Take the time that steady numbers need; else about a third of it.
+    pub thorough: bool,
     /// Also what no prediction needs: the curve over working sets, copies, arithmetic, memory.
     pub whole: bool,
 }
@@ -44,6 +46,7 @@ impl Wanted {
             columns: vec![1, 2, 4, 8, 16],
             tokens: vec![chunk],
             heads: vec![heads(16, 4, 64), heads(32, 8, 128)],
+            thorough: true,
             whole: true,
         }
     }
@@ -76,7 +79,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, f64) -> bool;
 /// Measures. Takes 5 to 90 s for everything, about a second for one model.
 pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Profile, GpuError> {
     let begun = conditions::begin();
-    let clock = Clock::new(gpu);
+    let clock = Clock::new(gpu, wanted.thorough)?;
     let per_type = wanted.columns.len() + wanted.tokens.len();
     let total = wanted.dtypes.len() * per_type + 3 * wanted.heads.len() + if wanted.whole { 14 } else { 4 };
     let mut done = 0;
@@ -96,6 +99,7 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
         anygpu: env!("CARGO_PKG_VERSION").to_owned(),
         adapter: gpu.facts().clone(),
         conditions: Conditions { short: !wanted.whole, ..begun.clone() },
+        reference_s: clock.nominal_s(),
         read,
         read_bytes_s,
         copy_bytes_s: None,
@@ -112,9 +116,9 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
     };
     if wanted.whole {
         next("copies", 2)?;
-        out.copy_bytes_s = Some(traffic.copy()?);
-        out.upload_bytes_s = Some(traffic.upload()?);
-        out.download_bytes_s = Some(traffic.download()?);
+        out.copy_bytes_s = Some(traffic.copy(&clock)?);
+        out.upload_bytes_s = Some(traffic.upload(&clock)?);
+        out.download_bytes_s = Some(traffic.download(&clock)?);
         next("arithmetic", 2)?;
         out.arithmetic_ops_s = arithmetic::measure(gpu, &clock)?;
     }

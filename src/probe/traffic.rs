@@ -110,35 +110,41 @@ impl<'g> Traffic<'g> {
     }
 
     /// Copies between two buffers, by the API's own copy.
-    pub(super) fn copy(&self) -> Result<Reading, GpuError> {
+    pub(super) fn copy(&self, clock: &Clock<'_>) -> Result<Reading, GpuError> {
         let bytes = self.data[0].bytes.min(TRANSFER);
         let to = Slice { bytes, ..self.gpu.buffer("copy", bytes)? };
-        self.timed(bytes, || self.gpu.copy(&self.data[0], 0, &to))
+        self.timed(clock, bytes, || self.gpu.copy(&self.data[0], 0, &to))
     }
 
     /// Writes from the host.
-    pub(super) fn upload(&self) -> Result<Reading, GpuError> {
+    pub(super) fn upload(&self, clock: &Clock<'_>) -> Result<Reading, GpuError> {
         let host: Vec<u8> = (0..TRANSFER).map(|i| (i * 31 >> 3) as u8).collect();
         let to = self.gpu.buffer("upload", TRANSFER)?;
-        self.timed(TRANSFER, || {
+        self.timed(clock, TRANSFER, || {
             self.gpu.write(&to, 0, &host);
             self.gpu.flush()
         })
     }
 
     /// Reads back to the host.
-    pub(super) fn download(&self) -> Result<Reading, GpuError> {
+    pub(super) fn download(&self, clock: &Clock<'_>) -> Result<Reading, GpuError> {
         let bytes = self.data[0].bytes.min(TRANSFER);
         let from = Slice { bytes, ..self.data[0].clone() };
-        self.timed(bytes, || self.gpu.read(&from).map(drop))
+        self.timed(clock, bytes, || self.gpu.read(&from).map(drop))
     }
 
-    fn timed(&self, bytes: u64, mut run: impl FnMut() -> Result<(), GpuError>) -> Result<Reading, GpuError> {
-        let measured: Measured = Clock::new(self.gpu).median(7, || {
+    fn timed(
+        &self,
+        clock: &Clock<'_>,
+        bytes: u64,
+        mut run: impl FnMut() -> Result<(), GpuError>,
+    ) -> Result<Reading, GpuError> {
+        run()?;
+        let measured: Measured = clock.paired(9, || {
             let started = Instant::now();
             run()?;
             self.gpu.wait()?;
-            Ok(started.elapsed().as_secs_f64())
+            Ok::<f64, GpuError>(started.elapsed().as_secs_f64())
         })?;
         Ok(measured.rate(bytes as f64))
     }
