@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         of_logits,
         state: &state_slice,
     };
-    let variant = Variants::of(&gpu).matvec(1);
+    let variant = Variants::of(&gpu).matvec(DType::Q8_0, 1);
     let step = matvec::step(&gpu, "y = W x", variant, linear)?;
     println!("{} on {}: {} bytes of weights", step.kernel.label, gpu.facts().id(), step.bytes);
     let graph = Graph { steps: vec![step] };

@@ -1,6 +1,7 @@
 // y[col, y_first + row] (+)= bias[row] + sum_k weights[row, k] * x[col, k], for COLS columns at a time.
 // A team (one invocation, one subgroup or one workgroup; see team_*.wgsl) owns ROWS rows of the matrix
-// part and strides over their blocks of 32 weights; x is loaded once for the ROWS rows.
+// part and strides over their blocks of 32 weights; x is loaded once for the ROWS rows, weights once for the
+// COLS columns.
 // Columns are tokens of the run; workgroup z picks COLS of them.
 struct Params {
   rows: u32,         // rows of this part
@@ -50,10 +51,12 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
         acc[r] += block_dot(load_weights(min(row0 + r, params.rows - 1u), b), xs);
       }
     } else {
-      for (var r = 0u; r < ROWS; r++) {
-        let w = load_weights(min(row0 + r, params.rows - 1u), b);
-        for (var c = 0u; c < COLS; c++) {
-          acc[r * COLS + c] += block_dot(w, load_x(min(col0 + c, n_cols - 1u), b));
+      var w: array<Block32, ROWS>;
+      for (var r = 0u; r < ROWS; r++) { w[r] = load_weights(min(row0 + r, params.rows - 1u), b); }
+      for (var c = 0u; c < COLS; c++) {
+        let xs = load_x(min(col0 + c, n_cols - 1u), b);
+        for (var r = 0u; r < ROWS; r++) {
+          acc[r * COLS + c] += block_dot(w[r], xs);
         }
       }
     }

@@ -25,12 +25,12 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     let (source, ask) = prompt::resolve(args)?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
-    let started = Instant::now();
     let mut forecast = match args.no_plan {
         true => None,
         false => Forecast::make(&gpu, &source, &args.load, args.min_tps)?,
     };
     forecast::announce(forecast.as_ref());
+    let started = Instant::now();
     let mut load_options = args.load.options();
     if load_options.quant.is_none() {
         load_options.quant = forecast.as_ref().and_then(Forecast::quant);

@@ -427,9 +427,9 @@ impl Builder<'_> {
                 state: &self.buffers.state,
             };
             self.steps.push(match mode {
-                Mode::One => matvec::step(self.gpu, label, self.variants.matvec(1), linear)?,
+                Mode::One => matvec::step(self.gpu, label, self.variants.matvec(part.dtype, 1), linear)?,
                 Mode::Each => {
-                    let variant = self.variants.matvec(self.sizes.sequences as u32);
+                    let variant = self.variants.matvec(part.dtype, self.sizes.sequences as u32);
                     matvec::step(self.gpu, label, variant, linear)?
                 }
                 Mode::Many => matmul::step(self.gpu, label, self.variants.matmul(part.dtype), linear)?,

@@ -63,14 +63,17 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// Sensible numbers for `team` and up to `cols` columns at once.
-    pub fn of(team: Team, cols: u32) -> Variant {
-        let rows = match team {
-            Team::Lane => 1,
-            Team::Subgroup => 4,
-            Team::Workgroup => 2,
+    /// Sensible numbers for `team`, weights of `dtype` and up to `cols` columns at once. Several rows per team share
+    /// every load of x; each costs registers, per column and for its block of weights.
+    pub fn of(team: Team, dtype: DType, cols: u32) -> Variant {
+        let (wg, rows) = match team {
+            // On CPU adapters loads of x are most of the time: measured on llvmpipe, 2 to 4 rows are twice as fast as
+            // one. Small workgroups keep all cores busy with narrow matrices.
+            Team::Lane => (16, if cols == 1 || dtype.is_float() { 4 } else { 2 }),
+            Team::Subgroup => (64, if cols == 1 { 4 } else { 2 }),
+            Team::Workgroup => (64, 2),
         };
-        Variant { team, wg: 64, rows, cols }
+        Variant { team, wg, rows, cols }
     }
 
     /// Rows that one workgroup covers for sure: with the largest subgroup there are the fewest teams.
@@ -116,7 +119,7 @@ pub fn all() -> Vec<Shader> {
     let mut shaders = Vec::new();
     for dtype in NATIVE {
         for team in Team::ALL {
-            shaders.extend([1, 4].map(|cols| shader(dtype, Variant::of(team, cols))));
+            shaders.extend([1, 4, 16].map(|cols| shader(dtype, Variant::of(team, dtype, cols))));
         }
     }
     shaders
@@ -128,11 +131,16 @@ pub fn checks(subgroups: bool) -> Vec<Check> {
     for dtype in NATIVE {
         for team in Team::ALL.into_iter().filter(|team| subgroups || *team != Team::Subgroup) {
             for (i, &cols) in linear::widths(dtype).iter().enumerate() {
-                for (rows, n, per_group, epilogue) in [(1, 1, 1, false), (67, 1, 1, true), (130, 7, 4, true)]
-                {
+                for (rows, n, per_group, epilogue) in [
+                    (1, 1, 1, false),
+                    (67, 1, 1, true),
+                    (130, 7, 4, true),
+                    (67, 3, 2, false),
+                    (67, 13, 16, true),
+                ] {
                     let case = Case { rows, cols, n, epilogue };
                     let label = format!("{dtype} [{rows}, {cols}] × {n}, {per_group} at once");
-                    let variant = Variant::of(team, per_group);
+                    let variant = Variant::of(team, dtype, per_group);
                     let run = move |gpu: &Gpu, linear: Linear<'_>| step(gpu, "check", variant, linear);
                     let check = linear::check("matvec", team.class().into(), label, dtype, case, 0.0, run);
                     let quick = i == 1 && n == 1 && rows == 67 && weights::QUICK.contains(&dtype);

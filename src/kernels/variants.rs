@@ -55,9 +55,9 @@ impl Variants {
         }
     }
 
-    /// The matvec variant for up to `cols` columns at once.
-    pub fn matvec(&self, cols: u32) -> matvec::Variant {
-        matvec::Variant::of(self.team, cols)
+    /// The matvec variant for weights of `dtype` and up to `cols` columns at once.
+    pub fn matvec(&self, dtype: DType, cols: u32) -> matvec::Variant {
+        matvec::Variant::of(self.team, dtype, cols)
     }
 
     /// The matmul variant for weights of `dtype`: weights of more than 11 bits are not rounded.

@@ -25,6 +25,10 @@ const MAX_DISPATCHES: usize = 20_000;
 const SLOPES: usize = 9;
 const HASTY_SLOPES: usize = 4;
 const LONG_S: f64 = 0.06;
+/// A reading counts as undisturbed while the reference takes less than this many times its undisturbed time.
+const CALM: f64 = 1.25;
+/// This many undisturbed readings are enough to leave out the others.
+const ENOUGH: usize = 5;
 /// Rows and columns of the reference's matrix, f16.
 const REFERENCE: usize = 1024;
 /// Length of a reference reading.
@@ -111,7 +115,7 @@ impl<'g> Clock<'g> {
             of_logits: false,
             state: &state_slice,
         };
-        let reference = matvec::step(gpu, "reference", Variants::of(gpu).matvec(1), linear)?;
+        let reference = matvec::step(gpu, "reference", Variants::of(gpu).matvec(DType::F16, 1), linear)?;
         let mut clock = Clock {
             gpu,
             reference,
@@ -150,21 +154,25 @@ impl<'g> Clock<'g> {
         n: usize,
         mut run: impl FnMut() -> Result<f64, E>,
     ) -> Result<Measured, E> {
-        let (mut ratios, mut raw) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        let (mut ratios, mut raw, mut calm) = (Vec::with_capacity(n), Vec::with_capacity(n), Vec::new());
         let mut repeats = self.repeats;
         // (seconds of a pass, how much it counts: the passes)
         let mut before = (self.reference_s(repeats)?, repeats as f64);
-        for _ in 0..n {
+        // Disturbed readings vary more: while they are many, some more are taken.
+        while ratios.len() < n || calm.len() < n.min(ENOUGH) && ratios.len() < 2 * n {
             let seconds = run()?;
             let wanted = (0.1 * seconds / before.0.max(1e-9)) as usize;
             repeats = wanted.clamp(self.repeats, MAX_DISPATCHES);
             let after = (self.reference_s(repeats)?, repeats as f64);
             let around = (before.0 * before.1 + after.0 * after.1) / (before.1 + after.1);
             ratios.push(seconds / around);
+            if around < CALM * self.nominal_s {
+                calm.push(seconds / around);
+            }
             raw.push(seconds);
             before = after;
         }
-        let (ratio, spread) = middle(&mut ratios);
+        let (ratio, spread) = middle(if calm.len() >= ENOUGH { &mut calm } else { &mut ratios });
         let (raw_s, _) = middle(&mut raw);
         let seconds = if self.nominal_s.is_finite() { ratio * self.nominal_s } else { raw_s };
         Ok(Measured { seconds, spread, raw_s })

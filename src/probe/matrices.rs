@@ -116,7 +116,7 @@ impl Bench {
             };
             match prompt {
                 true => matmul::step(gpu, "probe", variants.matmul(part.dtype), linear),
-                false => matvec::step(gpu, "probe", variants.matvec(columns), linear),
+                false => matvec::step(gpu, "probe", variants.matvec(part.dtype, columns), linear),
             }
         };
         self.parts.iter().map(step).collect()
