@@ -35,6 +35,12 @@
 //!                      engine::forward: Graphs of Steps (kernels::*) ─▶ Session
 //!                                                     │
 //!   text ◀── DecodeStream ◀── Sampler ◀── logits ◀────┘
+//!
+//! gpu::Gpu ──▶ probe ──▶ plan::Profile ─┐
+//!              plan::Hardware ──────────┴▶ plan::Machine ─┐
+//! model::ModelSpec ──▶ plan::Matrices ────────────────────┴▶ plan::Table ──▶ Choice ──▶ LoadOptions
+//!                                                               │
+//!              plan::History ◀── achieved ÷ predicted ◀── bench, run
 //! ```
 //!
 //! # Code map
@@ -48,9 +54,12 @@
 //! | [`quant`] | blocks ↔ numbers, transcoding, quantizing; the planes that kernels read | base |
 //! | [`tokenizer`] | text ↔ ids, streamed decoding, stop strings, chat templates | base, formats |
 //! | [`model`] | a family's configuration and tensor names → `ModelSpec`; published models' shapes by name | base, formats |
+//! | [`plan`] | a machine's rates and a model's counts → memory, speed of light, predicted times, cost, a choice | base, quant, model |
 //! | [`gpu`] | adapters, devices, shader composition, pipelines, buffers, graphs; the only place that names wgpu | base |
 //! | [`kernels`] | one file per kernel beside its WGSL file: parameters, variants, step, f64 reference, checks | base, quant, gpu |
-//! | [`engine`] | loading, the memory sum, the order of operations, sessions, sampling, generation, perplexity, what quantizing costs | all above |
+//! | [`probe`] | an open device → its profile, measured with the kernels that run models | base, quant, plan, gpu, kernels |
+//! | [`engine`] | loading, the memory sum, the order of operations, sessions, sampling, generation, perplexity, what quantizing costs; several sequences at once | all above but probe |
+//! | [`bench`] | whole steps, a grid of them against the planner, single kernels against the bandwidth | all above |
 //! | `cli` | arguments, progress, output; one file per command | all above |
 //!
 //! Beside `src`: `shaders/` (one entry point `main` per file; `shaders/shared/` holds pieces without one),
@@ -62,6 +71,7 @@
 //! - A new weight format: [`base::DType`], [`quant`], and one `shaders/shared/load_*.wgsl`.
 //! - A kernel: its `.wgsl`, its `.rs` with parameters, reference and checks, and [`kernels::ALL`].
 //! - A wrong answer: `anygpu verify`, then [`kernels::check`].
+//! - A wrong prediction: `anygpu bench plan`, then [`plan::machine`], which prices every step, and [`probe`].
 //!
 //! ## How a shader is made
 //!
@@ -77,11 +87,21 @@
 //! embedding, the final norm, the output matrix and the greedy choice. What changes from token to token stands in one
 //! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Prompts take the same list with
 //! tiled matrix kernels, a chunk of tokens at a time. A matrix that is larger than the adapter can bind is several parts
-//! by rows, each with a dispatch of its own.
+//! by rows, each with a dispatch of its own. [`engine::Batch`] runs the same list for one token of each of several
+//! sequences: the weights are read once for all of them, every sequence has a KV cache and a position of its own.
+//!
+//! ## How a speed is predicted
+//!
+//! One form, [`plan::form`], gives the seconds of a step: submit + dispatches + √(bytes² + arithmetic²) of the matrices +
+//! latency per position + KV bytes. Its constants come from a data sheet ([`plan::hardware`]), from a fit to published
+//! measurements ([`plan::fit`], with which the form is tested), or from a profile: there every step of the forward pass
+//! is priced with what its kernel was measured to cost, per dispatch and per byte ([`plan::machine`]). Readings are paired
+//! with a reference ([`probe::Clock`]), because machines are shared and change their clock. What runs achieve corrects
+//! later predictions ([`plan::history`]), visibly.
 //!
 //! # What must stay true
 //!
-//! 1. Data flows one way through the layers. `formats`, `quant`, `tokenizer` and `model` know neither GPU nor threads nor clock.
+//! 1. Data flows one way through the layers. `formats`, `quant`, `tokenizer`, `model` and `plan` know neither GPU nor threads nor clock.
 //! 2. Everything runs within WebGPU's default limits, without `shader-f16`, subgroups or immediates; these only make it
 //!    faster. Barriers stand in uniform control flow only.
 //! 3. GPU work is data ([`gpu::Graph`]) before it is commands. Every [`gpu::Step`] states the bytes that it must move:
@@ -93,8 +113,10 @@
 //! 6. A file is streamed to the GPU in pieces; the weights never stand in the process's own memory a second time.
 //! 7. A model family is data, not a second forward pass.
 //! 8. The same seed, adapter and build give the same text.
-//! 9. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped and
-//!    where the APIs below wgpu are asked for the size of device memory.
+//! 9. The planner counts what the engine does: dispatches, bytes, memory (`tests/planner_engine.rs`). A figure that was
+//!    not measured is an error or says so; none is guessed silently.
+//! 10. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped and
+//!     where the APIs below wgpu are asked for the size of device memory.
 
 pub mod base;
 pub mod bench;

@@ -10,6 +10,7 @@ use anygpu::plan::memory::{self, Sizes};
 use anygpu::plan::weights::Matrices;
 
 #[path = "common/engine.rs"]
+#[expect(dead_code, reason = "shared with tests that use all of it")]
 mod engine;
 
 /// A small shape of every family, so that biases, QK norms and untied outputs occur.

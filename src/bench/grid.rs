@@ -23,12 +23,11 @@ pub struct Point {
     pub context: usize,
     /// Seconds of a step, predicted.
     pub predicted_s: f64,
-    /// Seconds of a step, measured, at the speed that the adapter had when the profile was made: paired with the
-    /// profile's reference.
+    /// Seconds of a step, measured, undisturbed ([`crate::probe::Clock`]).
     pub measured_s: f64,
     /// Median seconds of a step by the wall clock, whatever else went on.
     pub wall_s: f64,
-    /// Half the distance between the quartiles of `measured_s`, relative.
+    /// Half the distance between the fastest samples, relative.
     pub spread: f64,
     /// Seconds of the prompts of all sequences, predicted.
     pub predicted_first_s: f64,

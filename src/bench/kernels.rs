@@ -27,7 +27,7 @@ pub struct Row {
     pub ops: u64,
     /// Seconds of all of them.
     pub seconds: f64,
-    /// Half the distance between the quartiles of the times, relative.
+    /// Half the distance between the fastest samples, relative.
     pub spread: f64,
 }
 

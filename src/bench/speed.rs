@@ -7,6 +7,9 @@ use serde::Serialize;
 use crate::engine::{Batch, EngineError, Model};
 use crate::probe::{Clock, Measured};
 
+/// Fewest steps that undisturbed time is looked for in.
+const FEWEST_STEPS: usize = 10;
+
 /// What one test measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Test {
@@ -120,7 +123,7 @@ pub fn run(
     Ok(Samples { test, seconds, compile_s, host_s, dispatches })
 }
 
-/// Seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least seven and at
+/// Seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least ten and at
 /// most `most`, each paired with the clock's reference.
 pub fn step_s(
     batch: &mut Batch<'_>,
@@ -139,7 +142,7 @@ pub fn step_s(
         Ok::<f64, EngineError>(started.elapsed().as_secs_f64())
     };
     let n = (budget_s / step()?.max(1e-6)) as usize;
-    clock.paired(n.clamp(7, most.max(7)), step)
+    clock.paired(n.clamp(FEWEST_STEPS, most.max(FEWEST_STEPS)), step)
 }
 
 /// Seconds of a chunk of `n` prompt tokens at `position`, of `repeats`, paired likewise.

@@ -71,10 +71,7 @@ impl Forecast {
         let goal = Goal { aim: Aim::Quality, min_tok_s, ..Goal::default() };
         // Whether it fits needs no measuring: without a target only the best type that fits is measured.
         if min_tok_s.is_none() {
-            let nothing = crate::plan::hardware::parse("bandwidth=1GB/s,flops=1GFLOPS,memory=1GiB")?;
-            let budget = here(gpu, None, options.memory);
-            let machine = Machine::Spec(nothing);
-            let target = Target { machine, budget, history: None, chunk, price_per_hour: None };
+            let target = Target::unpriced(here(gpu, None, options.memory), chunk)?;
             let table = table_of(&subject, &target, &setting)?;
             let Some(choice) = choose::choose(&table, &goal) else { return Ok(None) };
             setting.quants.truncate(table.cells[choice.index].rank + 1);

@@ -9,16 +9,18 @@ use serde_json::json;
 use super::args::{DeviceArgs, LoadArgs};
 use super::subject::{DEMO, Subject};
 use super::{DONE, NEGATIVE, open, plan_text, print, print_json, profiles};
+use crate::base::DType;
 use crate::engine::memory;
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
 use crate::gpu::Gpu;
 use crate::gpu::graph::State;
+use crate::model::shapes;
 use crate::plan::choose::{self, Aim, Choice, Goal};
 use crate::plan::history::History;
 use crate::plan::machine::{Load, Machine};
-use crate::plan::memory::Budget;
+use crate::plan::memory::{self as plan_memory, Budget, Sizes};
 use crate::plan::profile::Profile;
-use crate::plan::table::{Request, Table, table};
+use crate::plan::table::{QUANTS, Request, Table, table};
 use crate::plan::weights::Matrices;
 use crate::plan::{formulas, hardware};
 use crate::probe::Wanted;
@@ -124,12 +126,29 @@ pub(super) struct Target {
     pub(super) price_per_hour: Option<f64>,
 }
 
+impl Target {
+    /// A machine of which only the memory matters.
+    pub(super) fn unpriced(budget: Budget, chunk: usize) -> anyhow::Result<Target> {
+        let machine = Machine::Spec(hardware::parse("bandwidth=1GB/s,flops=1GFLOPS,memory=1GiB")?);
+        Ok(Target { machine, budget, history: None, chunk, price_per_hour: None })
+    }
+}
+
 /// Runs the command.
 pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let goal = args.goal.goal()?;
     let subject = Subject::of(&args.model)?;
     let setting = Setting::of(args, &subject, &goal)?;
-    let target = target(args, device, &subject, &setting)?;
+    let gpu = match args.spec.is_none() && args.profile.is_none() {
+        true => Some(open::gpu(device)?),
+        false => None,
+    };
+    if let Some(gpu) = &gpu
+        && refuse_unmeasured(args, gpu, &subject, &setting, &goal)?
+    {
+        return Ok(NEGATIVE);
+    }
+    let target = target(args, gpu.as_ref(), &subject, &setting)?;
     let make = |setting: &Setting| table_of(&subject, &target, setting);
     let made = make(&setting)?;
     let choice = choose::choose(&made, &goal);
@@ -154,14 +173,74 @@ pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     if choice.is_some() {
         return Ok(DONE);
     }
-    open::note(&plan_text::refusal(&made, &goal, alternative.as_ref()));
+    let smaller = match alternative {
+        Some(_) => None,
+        None => smaller_shape(&target.budget, &setting, target.chunk)?,
+    };
+    open::note(&plan_text::refusal(&made, &goal, alternative.as_ref(), smaller.as_deref()));
     Ok(NEGATIVE)
+}
+
+/// Says no without measuring anything when nothing fits here, whatever its speed.
+fn refuse_unmeasured(
+    args: &PlanArgs,
+    gpu: &Gpu,
+    subject: &Subject,
+    setting: &Setting,
+    goal: &Goal,
+) -> anyhow::Result<bool> {
+    let chunk = setting.chunk.unwrap_or_else(|| default_chunk(gpu.facts().kind)).min(setting.context);
+    let target = Target::unpriced(here(gpu, None, args.load.memory), chunk)?;
+    let make = |setting: &Setting| table_of(subject, &target, setting);
+    let made = make(setting)?;
+    let fits = made.cells.iter().any(|cell| cell.misfit.is_none());
+    if fits || alternative(&make, setting, &made, goal)?.is_some() {
+        return Ok(false);
+    }
+    let smaller = smaller_shape(&target.budget, setting, chunk)?;
+    open::note(&plan_text::refusal(&made, goal, None, smaller.as_deref()));
+    if args.json {
+        let misfits: Vec<_> = made
+            .cells
+            .iter()
+            .map(|cell| {
+                json!({
+                    "name": cell.name, "batch": cell.batch, "memory": cell.memory, "misfit": cell.misfit,
+                })
+            })
+            .collect();
+        print_json(&json!({
+            "model": subject.described.name, "goal": goal, "choice": null, "nearest": smaller, "cells": misfits,
+            "budget": target.budget,
+        }))?;
+    }
+    Ok(true)
+}
+
+/// The largest published shape that would fit, with its best quantization that does.
+fn smaller_shape(budget: &Budget, setting: &Setting, chunk: usize) -> anyhow::Result<Option<String>> {
+    let mut best: Option<(u64, String)> = None;
+    for name in shapes::names() {
+        let spec = shapes::find(name)?;
+        let context = setting.context.min(spec.max_context);
+        let sizes = Sizes { context, chunk, sequences: 1, kv_bytes: setting.kv_bytes };
+        let fits = QUANTS.into_iter().find(|quant| {
+            let matrices = Matrices::of(&spec, &|_| DType::F16, Some(*quant));
+            let needs = plan_memory::needs(&spec, &matrices, sizes);
+            plan_memory::misfit(&spec, &matrices, sizes, &needs, budget).is_none()
+        });
+        let Some(quant) = fits else { continue };
+        if best.as_ref().is_none_or(|(params, _)| spec.n_params() > *params) {
+            best = Some((spec.n_params(), format!("shape:{name}:{quant} at batch 1")));
+        }
+    }
+    Ok(best.map(|(_, text)| text))
 }
 
 /// What is varied and what is fixed.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
-    pub(super) quants: Vec<Option<crate::base::DType>>,
+    pub(super) quants: Vec<Option<DType>>,
     pub(super) batches: Vec<usize>,
     pub(super) context: usize,
     pub(super) prompt: usize,
@@ -204,7 +283,7 @@ impl Setting {
 /// The machine: described, saved, or this one, measured as far as it was not yet.
 fn target(
     args: &PlanArgs,
-    device: &DeviceArgs,
+    gpu: Option<&Gpu>,
     subject: &Subject,
     setting: &Setting,
 ) -> anyhow::Result<Target> {
@@ -235,11 +314,11 @@ fn target(
         let machine = Machine::Measured(Box::new(profile));
         return Ok(Target { machine, budget, history: None, chunk, price_per_hour });
     }
-    let gpu = open::gpu(device)?;
+    let Some(gpu) = gpu else { bail!("no adapter and no description of a machine") };
     let chunk = setting.chunk.unwrap_or_else(|| default_chunk(gpu.facts().kind)).min(setting.context);
-    let profile = profiles::ensure(&gpu, &wanted(subject, setting, chunk))?;
-    let history = (!args.no_history).then(|| profiles::history(&gpu));
-    let budget = here(&gpu, Some(&profile), limit);
+    let profile = profiles::ensure(gpu, &wanted(subject, setting, chunk))?;
+    let history = (!args.no_history).then(|| profiles::history(gpu));
+    let budget = here(gpu, Some(&profile), limit);
     Ok(Target { machine: Machine::Measured(Box::new(profile)), budget, history, chunk, price_per_hour })
 }
 

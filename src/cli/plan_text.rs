@@ -175,7 +175,12 @@ fn available(budget: &Budget) -> String {
 }
 
 /// Why there is no choice.
-pub(super) fn refusal(table: &Table, goal: &Goal, alternative: Option<&Alternative>) -> String {
+pub(super) fn refusal(
+    table: &Table,
+    goal: &Goal,
+    alternative: Option<&Alternative>,
+    smaller: Option<&str>,
+) -> String {
     let fits = table.cells.iter().any(|cell| cell.misfit.is_none());
     let smallest = table.cells.iter().min_by_key(|cell| cell.memory.total());
     let what = match (fits, smallest) {
@@ -199,9 +204,10 @@ pub(super) fn refusal(table: &Table, goal: &Goal, alternative: Option<&Alternati
             format!("{what}. The nearest that fits: --ctx {context}, {reason}")
         }
         Some(Alternative { reason, .. }) => format!("{what}. The nearest: {reason}"),
-        None => {
-            format!("{what}. Nothing near it fits either: a smaller model, or a machine with more memory")
-        }
+        None => match smaller {
+            Some(smaller) => format!("{what}. The nearest that fits is a smaller model, such as {smaller}"),
+            None => format!("{what}. No published shape fits either: a machine with more memory"),
+        },
     }
 }
 

@@ -28,10 +28,15 @@ pub(super) fn kept(gpu: &Gpu) -> Option<Profile> {
 
 /// Measures anew, with progress on stderr, and keeps the result.
 pub(super) fn measure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
+    measure_beside(gpu, wanted, None)
+}
+
+/// As [`measure`], for adding to a profile whose reference took `reference_s`.
+fn measure_beside(gpu: &Gpu, wanted: &Wanted, reference_s: Option<f64>) -> anyhow::Result<Profile> {
     let live = std::io::stderr().is_terminal();
     let bar = bar(1000, "{msg:24} {wide_bar} {percent} % {elapsed}");
     let mut told = -1;
-    let measured = probe::measure(gpu, wanted, &mut |what, done| {
+    let measured = probe::measure(gpu, wanted, reference_s, &mut |what, done| {
         bar.set_position((done * 1000.0) as u64);
         bar.set_message(what.to_owned());
         let quarter = (done * 4.0) as i32;
@@ -64,7 +69,8 @@ pub(super) fn ensure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
     }
     let what = if missing.whole { "all of it" } else { "for this model" };
     note(&format!("measuring {} {what}; `anygpu probe` does so in full and keeps it", gpu.facts().id()));
-    let new = measure(gpu, &missing)?;
+    let beside = old.as_ref().filter(|_| !missing.whole).map(|old| old.reference_s);
+    let new = measure_beside(gpu, &missing, beside)?;
     let all = match old {
         Some(mut old) if !missing.whole => {
             old.absorb(new);

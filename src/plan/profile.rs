@@ -13,9 +13,9 @@ pub const VERSION: u32 = 1;
 /// A measured number.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Median.
+    /// Undisturbed: of the fastest samples.
     pub value: f64,
-    /// Half the distance between the quartiles, relative to the median.
+    /// Half the distance between the fastest sample and the fourth, relative.
     pub spread: f64,
 }
 
@@ -149,6 +149,8 @@ pub struct SmallReading {
     pub fixed_s: f64,
     /// Seconds per item.
     pub item_s: f64,
+    /// Larger spread of the two readings behind these numbers.
+    pub spread: f64,
 }
 
 /// How much memory an adapter gives.

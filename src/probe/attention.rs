@@ -15,6 +15,8 @@ const LONG: usize = 1024;
 const SHORT: usize = 256;
 /// Sequences read together.
 const MANY: usize = 8;
+/// K and V to rotate through.
+const ROTATE_BYTES: u64 = 96 << 20;
 /// Tokens of a prompt's chunk.
 const TOKENS: usize = 64;
 
@@ -29,34 +31,42 @@ pub(super) fn measure(gpu: &Gpu, clock: &Clock<'_>, heads: Heads) -> Result<Atte
         kv,
     };
     let mask = if kv == KvType::F16 { Mask::F16 } else { Mask::F32 };
+    // As many caches as a model has layers, within reason: one alone would stay in the adapter's caches.
+    let layers = (ROTATE_BYTES / (2 * MANY as u64 * geometry.cache_bytes()).max(1)).clamp(1, 16) as u32;
     let cache = |seed: u32| -> Result<Slice, GpuError> {
         let slice = gpu.buffer("probe cache", MANY as u64 * geometry.cache_bytes())?;
         random::fill_words(gpu, &slice, &Pattern::plain(mask), seed)?;
         Ok(slice)
     };
     let stride = heads.heads * heads.head_dim;
-    let (k_cache, v_cache) = (cache(1)?, cache(2)?);
+    let caches =
+        (0..layers).map(|i| Ok([cache(2 * i)?, cache(2 * i + 1)?])).collect::<Result<Vec<_>, GpuError>>()?;
     let q = check::floats(gpu, &check::uniform(41, TOKENS * stride))?;
     let out = gpu.buffer("probe output", (TOKENS * stride) as u64 * 4)?;
     let mut spread = 0.0f64;
     let mut seconds = |state: State, prompt: bool| -> Result<f64, GpuError> {
         let state_slice = check::state(gpu, state)?;
-        let attention = Attention {
-            q: &q,
-            k_cache: &k_cache,
-            v_cache: &v_cache,
-            out: &out,
-            state: &state_slice,
-            q_stride: stride,
-            out_stride: stride,
+        let step = |[k_cache, v_cache]: &[Slice; 2]| {
+            let attention = Attention {
+                q: &q,
+                k_cache,
+                v_cache,
+                out: &out,
+                state: &state_slice,
+                q_stride: stride,
+                out_stride: stride,
+            };
+            match prompt {
+                true => attend_prefill::step(gpu, "probe", geometry, attention),
+                false => attend_decode::step(gpu, "probe", geometry, Variants::of(gpu).reduce, attention),
+            }
         };
-        let step = match prompt {
-            true => attend_prefill::step(gpu, "probe", geometry, attention)?,
-            false => attend_decode::step(gpu, "probe", geometry, Variants::of(gpu).reduce, attention)?,
-        };
-        let measured = clock.slope(&[step], state)?;
+        // A chunk of a prompt reads every position many times: there one cache will do.
+        let used = if prompt { &caches[..1] } else { &caches[..] };
+        let steps = used.iter().map(step).collect::<Result<Vec<_>, GpuError>>()?;
+        let measured = clock.slope(&steps, state)?;
         spread = spread.max(measured.spread);
-        Ok(measured.seconds)
+        Ok(measured.seconds / steps.len() as f64)
     };
     let each = |n: usize, positions: usize| State {
         n_tokens: n as u32,

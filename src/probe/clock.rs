@@ -1,11 +1,13 @@
 //! Seconds by the wall clock, on machines that are shared and change their speed.
 //!
-//! Every reading is paired: a fixed reference runs right before and after it, the reading counts as a multiple of
-//! the reference around it, and the median of such ratios is taken. When a neighbour takes a core or the clock
-//! changes, both slow down alike and the ratio stays. The reference's undisturbed time turns ratios back into
-//! seconds; it is part of a profile, so that what is measured later can be compared at equal speed.
+//! Disturbances only ever add time, so of many short samples the fastest tell what the adapter does by itself; on a
+//! shared machine medians tell what the neighbours do. Every sample is paired with a fixed reference that runs right
+//! before and after it. It shows whether the machine was calm, and where it never is, samples count as multiples of the
+//! reference around them. Its undisturbed time is part of a profile, so that what is measured later can be held against
+//! the same speed.
 //!
-//! Of steps, the slope between N and 2N repeats in one pass is taken, which cancels what a submit costs.
+//! Of steps, windows of N and 2N repeats in one pass take turns, and the slope between their estimates is the time of a
+//! pass: that cancels what a submit costs.
 
 use crate::base::DType;
 use crate::gpu::graph::State;
@@ -18,21 +20,21 @@ use crate::plan::profile::Reading;
 use crate::quant::PlaneLayout;
 
 /// Length of the shorter window.
-const WINDOW_S: f64 = 0.012;
+const WINDOW_S: f64 = 0.006;
 /// Most dispatches recorded at once: bounds the recording's memory.
 const MAX_DISPATCHES: usize = 20_000;
-/// Slopes that the median is taken of; of windows that are long even so, fewer.
-const SLOPES: usize = 9;
-const HASTY_SLOPES: usize = 4;
-const LONG_S: f64 = 0.06;
-/// A reading counts as undisturbed while the reference takes less than this many times its undisturbed time.
-const CALM: f64 = 1.25;
-/// This many undisturbed readings are enough to leave out the others.
-const ENOUGH: usize = 5;
+/// Samples of each window; of windows that are long even so, half as many.
+const SAMPLES: usize = 8;
+const HASTY_SAMPLES: usize = 6;
+const LONG_S: f64 = 0.05;
+/// Samples count as undisturbed when the reference around them took at most this many times its undisturbed time.
+const CALM: f64 = 1.15;
+/// Fewest undisturbed samples that an estimate is made of.
+const FEWEST: usize = 3;
 /// Rows and columns of the reference's matrix, f16.
 const REFERENCE: usize = 1024;
 /// Length of a reference reading.
-const REFERENCE_S: f64 = 0.004;
+const REFERENCE_S: f64 = 0.0015;
 /// Readings that must agree on the reference's undisturbed time, how well, and how long to try, seconds.
 const AGREEING: usize = 6;
 const AGREE: f64 = 0.06;
@@ -44,7 +46,7 @@ pub struct Clock<'g> {
     reference: Step,
     state: State,
     repeats: usize,
-    slopes: usize,
+    samples: usize,
     /// Undisturbed seconds of one pass over the reference.
     nominal_s: f64,
     _data: [Slice; 3],
@@ -53,9 +55,9 @@ pub struct Clock<'g> {
 /// Seconds per pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
-    /// Median, at the reference's undisturbed speed.
+    /// Undisturbed.
     pub seconds: f64,
-    /// Half the distance between the quartiles, relative to the median.
+    /// Half the distance between the fastest and the fourth, relative.
     pub spread: f64,
     /// Median by the wall clock as it was.
     pub raw_s: f64,
@@ -77,7 +79,7 @@ impl<'g> Clock<'g> {
     /// A clock for `gpu`; finds the reference's undisturbed time.
     pub fn new(gpu: &'g Gpu, thorough: bool) -> Result<Clock<'g>, GpuError> {
         let mut clock = Clock::with_nominal(gpu, f64::INFINITY)?;
-        clock.slopes = if thorough { SLOPES } else { HASTY_SLOPES };
+        clock.samples = if thorough { SAMPLES } else { HASTY_SAMPLES };
         let started = std::time::Instant::now();
         let mut readings = Vec::new();
         loop {
@@ -121,7 +123,7 @@ impl<'g> Clock<'g> {
             reference,
             state,
             repeats: 1,
-            slopes: SLOPES,
+            samples: SAMPLES,
             nominal_s,
             _data: [x, y, state_slice],
         };
@@ -147,35 +149,37 @@ impl<'g> Clock<'g> {
         Ok(self.gpu.time(&[&self.reference], repeats, self.state)? / repeats as f64)
     }
 
-    /// Takes `n` readings of `run`, which returns seconds, each between two of the reference. Long readings get longer
-    /// references, a tenth of their time.
+    /// Takes `n` readings of `run`, which returns seconds, each between two of the reference.
     pub fn paired<E: From<GpuError>>(
         &self,
         n: usize,
         mut run: impl FnMut() -> Result<f64, E>,
     ) -> Result<Measured, E> {
-        let (mut ratios, mut raw, mut calm) = (Vec::with_capacity(n), Vec::with_capacity(n), Vec::new());
+        self.paired_in_turn(n, 1, |_| run()).map(|mut all| all.swap_remove(0))
+    }
+
+    /// As [`Clock::paired`], of `kinds` different runs that take turns.
+    fn paired_in_turn<E: From<GpuError>>(
+        &self,
+        n: usize,
+        kinds: usize,
+        mut run: impl FnMut(usize) -> Result<f64, E>,
+    ) -> Result<Vec<Measured>, E> {
+        let mut samples: Vec<Vec<Sample>> = vec![Vec::with_capacity(n); kinds];
         let mut repeats = self.repeats;
         // (seconds of a pass, how much it counts: the passes)
         let mut before = (self.reference_s(repeats)?, repeats as f64);
-        // Disturbed readings vary more: while they are many, some more are taken.
-        while ratios.len() < n || calm.len() < n.min(ENOUGH) && ratios.len() < 2 * n {
-            let seconds = run()?;
+        for i in 0..n * kinds {
+            let seconds = run(i % kinds)?;
+            // Long readings get longer references, a tenth of their time.
             let wanted = (0.1 * seconds / before.0.max(1e-9)) as usize;
             repeats = wanted.clamp(self.repeats, MAX_DISPATCHES);
             let after = (self.reference_s(repeats)?, repeats as f64);
             let around = (before.0 * before.1 + after.0 * after.1) / (before.1 + after.1);
-            ratios.push(seconds / around);
-            if around < CALM * self.nominal_s {
-                calm.push(seconds / around);
-            }
-            raw.push(seconds);
+            samples[i % kinds].push(Sample { seconds, around });
             before = after;
         }
-        let (ratio, spread) = middle(if calm.len() >= ENOUGH { &mut calm } else { &mut ratios });
-        let (raw_s, _) = middle(&mut raw);
-        let seconds = if self.nominal_s.is_finite() { ratio * self.nominal_s } else { raw_s };
-        Ok(Measured { seconds, spread, raw_s })
+        Ok(samples.iter().map(|samples| estimate_of(self.nominal_s, samples)).collect())
     }
 
     /// Seconds that one pass over `steps` takes when passes follow one another without a gap.
@@ -196,31 +200,72 @@ impl<'g> Clock<'g> {
             last = time(repeats)?;
         }
         // Passes that are long by themselves vary less, and there is not all day.
-        let n = if last > LONG_S { self.slopes / 2 + 1 } else { self.slopes };
-        self.paired(n, || {
-            let (one, two) = (time(repeats)?, time(2 * repeats)?);
-            // A disturbed pair may even have a falling slope: then both windows count whole.
-            let sane = two > 1.2 * one;
-            Ok(if sane { (two - one) / repeats as f64 } else { (one + two) / (3 * repeats) as f64 })
+        let n = if last > LONG_S { self.samples / 2 + 1 } else { self.samples };
+        let windows = self.paired_in_turn(n, 2, |kind| time(repeats << kind))?;
+        let (one, two) = (windows[0], windows[1]);
+        // Where noise hides the slope both windows count whole.
+        let slope = |one: f64, two: f64| match two > 1.2 * one {
+            true => (two - one) / repeats as f64,
+            false => (one + two) / (3 * repeats) as f64,
+        };
+        Ok(Measured {
+            seconds: slope(one.seconds, two.seconds),
+            spread: one.spread.max(two.spread),
+            raw_s: slope(one.raw_s, two.raw_s),
         })
     }
 }
 
-/// Median and quartile spread, relative.
-fn middle(values: &mut [f64]) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
-    (at(2), (at(3) - at(1)) / 2.0 / at(2).max(1e-12))
+/// One run, and seconds of a pass over the reference around it.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    seconds: f64,
+    around: f64,
+}
+
+/// Undisturbed seconds. Disturbances only ever add time: while the reference shows that the machine was calm for at
+/// least some of the samples, the fastest ones count. On a machine that was never calm it is the median ratio to
+/// the reference, at the reference's undisturbed speed.
+fn estimate_of(nominal_s: f64, samples: &[Sample]) -> Measured {
+    let sorted = |values: &mut Vec<f64>| values.sort_by(f64::total_cmp);
+    let mut raw: Vec<f64> = samples.iter().map(|s| s.seconds).collect();
+    sorted(&mut raw);
+    let raw_s = raw[raw.len() / 2];
+    let calm = samples.iter().filter(|s| s.around <= CALM * nominal_s).count();
+    let mut values = raw;
+    if calm < FEWEST && nominal_s.is_finite() {
+        values = samples.iter().map(|s| s.seconds / s.around * nominal_s).collect();
+        sorted(&mut values);
+        values.drain(..values.len() / 2);
+    }
+    // Not the very first: one sample may be short because its clock was read late.
+    let seconds = values[1.min(values.len() - 1)];
+    let next = values[3.min(values.len() - 1)];
+    Measured { seconds, spread: (next - values[0]) / 2.0 / seconds.max(1e-12), raw_s }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Estimates need no device but its type.
+    fn estimate(nominal_s: f64, samples: &[(f64, f64)]) -> Measured {
+        let samples: Vec<Sample> =
+            samples.iter().map(|(seconds, around)| Sample { seconds: *seconds, around: *around }).collect();
+        estimate_of(nominal_s, &samples)
+    }
+
     #[test]
-    fn one_wild_value_moves_neither_median_nor_spread() {
-        let (median, spread) = middle(&mut [1.0, 1.02, 0.98, 9.0, 1.01]);
-        assert_eq!(median, 1.01);
-        assert!((spread - 0.01 / 1.01).abs() < 1e-12, "{spread}");
+    fn a_busy_neighbour_does_not_show() {
+        // Half of the samples were disturbed by up to 2 ×: the others tell.
+        let mixed = [(1.0, 1.0), (2.0, 1.9), (1.01, 1.0), (1.7, 2.0), (1.02, 1.01), (1.5, 1.2), (1.0, 1.02)];
+        let got = estimate(1.0, &mixed);
+        assert!((got.seconds - 1.0).abs() < 0.011 && got.raw_s >= 1.02, "{got:?}");
+        // All were, by different amounts: ratios tell.
+        let busy = [(2.0, 2.0), (1.5, 1.5), (3.0, 2.9), (2.2, 2.2), (1.8, 1.8), (2.6, 2.6)];
+        let got = estimate(1.0, &busy);
+        assert!((got.seconds - 1.0).abs() < 0.05 && got.raw_s > 1.9, "{got:?}");
+        // One sample is still a sample.
+        assert_eq!(estimate(f64::INFINITY, &[(3.0, 1.0)]).seconds, 3.0);
     }
 }

@@ -16,12 +16,14 @@ use crate::quant::PlaneLayout;
 const SMALL: [usize; 2] = [256, 256];
 /// [rows, cols] of large ones: the first that keeps the adapter busy for long enough.
 const LARGE: [[usize; 2]; 4] = [[512, 512], [1024, 1024], [4096, 4096], [16384, 4096]];
+/// At least this part of a large matrix's time is work, not overhead.
+const LEAST_WORK: f64 = 0.75;
 /// Long enough.
 const BUSY_S: f64 = 0.0005;
 /// Weights to rotate through, so that caches do not hold them.
 const ROTATE_BYTES: u64 = 256 << 20;
 /// A pass through the rotation need not take longer than this.
-const ROTATE_S: f64 = 0.006;
+const ROTATE_S: f64 = 0.01;
 
 /// A matrix with its input and output.
 struct Bench {
@@ -59,13 +61,15 @@ pub(super) fn measure(
     };
     let bytes = small.parts[0].bytes() as f64;
     drop(steps);
-    let count = (ROTATE_S / seconds.max(1e-6)).ceil().clamp(1.0, 32.0) as usize;
-    let fits = (ROTATE_BYTES / Part::planes_bytes(dtype, shape).max(1)).clamp(1, 32) as usize;
+    let count = (ROTATE_S / seconds.max(1e-6)).ceil().clamp(1.0, 64.0) as usize;
+    let fits = (ROTATE_BYTES / Part::planes_bytes(dtype, shape).max(1)).clamp(1, 64) as usize;
     let bench = Bench::new(gpu, dtype, shape, count.min(fits), state)?;
     let steps = bench.steps(gpu, prompt, columns)?;
     let measured = clock.slope(&steps, state)?.each(steps.len());
     let large_bytes = bench.parts[0].bytes() as f64;
-    let per_byte = (measured.value - small_s.value).max(0.1 * measured.value) / (large_bytes - bytes);
+    // Noise of two readings must not make a large matrix look mostly like overhead.
+    let difference = (measured.value - small_s.value) / (large_bytes - bytes);
+    let per_byte = difference.clamp(LEAST_WORK * measured.value / large_bytes, measured.value / large_bytes);
     Ok(MatrixReading {
         prompt,
         dtype,

@@ -76,10 +76,19 @@ impl Wanted {
 /// Called with what is measured next and which part of all is done; false stops with [`GpuError::Stopped`].
 pub type Progress<'a> = &'a mut dyn FnMut(&str, f64) -> bool;
 
-/// Measures. Takes 5 to 90 s for everything, about a second for one model.
-pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Profile, GpuError> {
+/// Measures. Takes 5 to 90 s for everything, a few seconds for one model. `reference_s`: the reference's time in the
+/// profile that this one will be added to, so that both hold for the same speed.
+pub fn measure(
+    gpu: &Gpu,
+    wanted: &Wanted,
+    reference_s: Option<f64>,
+    progress: Progress<'_>,
+) -> Result<Profile, GpuError> {
     let begun = conditions::begin();
-    let clock = Clock::new(gpu, wanted.thorough)?;
+    let clock = match reference_s {
+        Some(seconds) => Clock::with_nominal(gpu, seconds)?,
+        None => Clock::new(gpu, wanted.thorough)?,
+    };
     let per_type = wanted.columns.len() + wanted.tokens.len();
     let total = wanted.dtypes.len() * per_type + 3 * wanted.heads.len() + if wanted.whole { 14 } else { 4 };
     let mut done = 0;

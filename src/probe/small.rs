@@ -34,11 +34,12 @@ pub(super) fn measure(gpu: &Gpu, clock: &Clock<'_>) -> Result<BTreeMap<String, S
     for name in ["norm", "rope", "glu", "embed", "argmax", "top_k"] {
         let (few, few_items, state_few) = space.step(gpu, name, 0)?;
         let (many, many_items, state_many) = space.step(gpu, name, 1)?;
-        let few_s = clock.slope(&[few], state_few)?.seconds;
-        let many_s = clock.slope(&[many], state_many)?.seconds;
-        let item_s = ((many_s - few_s) / (many_items - few_items)).max(0.0);
-        let fixed_s = (few_s - few_items * item_s).max(0.0);
-        all.insert(name.to_owned(), SmallReading { fixed_s, item_s });
+        let few = clock.slope(&[few], state_few)?;
+        let many = clock.slope(&[many], state_many)?;
+        let item_s = ((many.seconds - few.seconds) / (many_items - few_items)).max(0.0);
+        let fixed_s = (few.seconds - few_items * item_s).max(0.0);
+        let spread = few.spread.max(many.spread);
+        all.insert(name.to_owned(), SmallReading { fixed_s, item_s, spread });
     }
     Ok(all)
 }
