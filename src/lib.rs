@@ -40,7 +40,7 @@
 //!              plan::Hardware ──────────┴▶ plan::Machine ─┐
 //! model::ModelSpec ──▶ plan::Matrices ────────────────────┴▶ plan::Table ──▶ Choice ──▶ LoadOptions
 //!                                                               │
-//!              plan::History ◀── achieved ÷ predicted ◀── bench, run
+//!              plan::History ◀── achieved ÷ predicted ◀── run
 //! ```
 //!
 //! # Code map

@@ -61,7 +61,10 @@ fn choices_and_their_reasons() {
     let plan = |more: &[&str]| run(SHARED, &[&["plan", "shape:Llama-3.1-8B", "--spec", "m2"], more].concat());
     let (code, out, err) = plan(&["--min-tps", "12", "--memory", "64GiB"]);
     assert_eq!(code, Some(0), "{err}");
-    assert!(out.contains("would fit but predicts") && out.contains("under your 12"), "{out}");
+    assert!(
+        out.contains("* q6_k at batch 1: q8_0 would fit but predicts") && out.contains("under your 12"),
+        "{out}"
+    );
     let (code, out, _) = plan(&["--memory", "6GiB", "--ctx", "2048"]);
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("would not fit (weights of"), "{out}");
@@ -109,6 +112,12 @@ fn absurd_wishes_are_refused() {
         (&["plan", "demo", "--spec", "m1", "--prompt", "512"], "--prompt"),
         (&["plan", "demo", "--spec", "m1", "--price", "-3"], "--price"),
         (&["plan", "demo", "--spec", "m1", "--watts", "30"], "--kwh"),
+        (&["plan", "demo", "--spec", "m1", "--chunk", "0"], "--chunk"),
+        (&["plan", "demo", "--chunk", "99999999999"], "--chunk"),
+        (&["plan", "demo", "--batch", "17"], "at most 16 together"),
+        (&["plan", "demo", "--spec", "m1", "--kwh", "0.3", "--price", "1"], "--kwh"),
+        (&["bench", "demo", "-d", "18446744073709551615"], "positions"),
+        (&["bench", "plan", "demo", "-b", "17"], "1 to 16 sequences"),
         (&["plan", "demo", "--profile", "Cargo.toml"], "no profile"),
         (&["plan", "demo", "--profile", "not/there.json"], "not/there.json"),
         (&["plan", "not-there.gguf"], "not-there.gguf"),
@@ -155,6 +164,12 @@ fn a_profile_travels_and_its_damage_is_noticed() {
     let (code, _, err) = run(SHARED, &["plan", "demo", "--profile", &path]);
     assert_eq!(code, Some(2));
     assert!(err.contains("no reading of q8_0") && err.contains("anygpu probe"), "{err}");
+    let mut dead = profile.clone();
+    dead.matrices[0].bytes_s.value = 0.0;
+    std::fs::write(&file, serde_json::to_string(&dead).expect("JSON")).expect("written");
+    let (code, _, err) = run(SHARED, &["plan", "demo", "--profile", &path]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("matrices is no measurement"), "{err}");
     for (from, to, complaint) in
         [("\"version\": 1", "\"version\": 99", "format 99"), ("\"version\"", "\"verzion\"", "no profile")]
     {
@@ -190,6 +205,8 @@ fn benchmarks_speak_like_llama_bench() {
         {
             assert!(row[key].is_string(), "{key} in {row}");
         }
+        // Anything wilder than this is a prediction of something else.
+        assert!((0.05..20.0).contains(&number(&row["pred_ratio"])), "{row}");
         assert_eq!(row["samples_ts"].as_array().map(Vec::len), Some(2));
         let tokens = number(&row["n_prompt"]) + number(&row["n_gen"]) * number(&row["n_sequences"]);
         close(number(&row["samples_ts"][0]), tokens / number(&row["samples_ns"][0]) * 1e9, 1e-3);
@@ -249,4 +266,27 @@ fn runs_teach_the_next_prediction() {
     );
     let (_, _, err) = run(cache, &["run", "A fox", "--max-tokens", "12", "--no-plan"]);
     assert!(!err.contains("plan:") && !err.contains("predicted"), "{err}");
+}
+
+#[test]
+fn names_and_rows_are_those_one_can_type() {
+    let (code, out, _) = run(SHARED, &["plan", "--spec", "list"]);
+    assert_eq!(code, Some(0));
+    assert!(out.lines().any(|name| name == "m2-max") && out.lines().count() > 40, "{out}");
+    // Rows of 576 are no multiple of 256: wishes that come to the same type are listed once, by the wish.
+    let got = json(SHARED, &["plan", "shape:SmolLM2-135M", "--spec", "m1", "--batch", "1", "--json"]);
+    let cells = got["table"]["cells"].as_array().expect("cells");
+    let names: Vec<&str> = cells.iter().filter_map(|cell| cell["name"].as_str()).collect();
+    assert_eq!(names, ["f16", "q8_0", "q5_k", "q4_k", "q4_0"]);
+    for name in names {
+        let (code, _, err) = run(SHARED, &["plan", "shape:SmolLM2-135M", "--spec", "m1", "--quant", name]);
+        assert_eq!(code, Some(0), "{err}");
+    }
+    // Much of a machine's memory is not for models.
+    let got = json(SHARED, &["plan", "shape:Llama-3.1-8B", "--spec", "m2", "--json"]);
+    assert_ne!(got["choice"]["cell"]["name"], "f16", "15 of 16 GiB would leave nothing for the rest");
+    // A long prompt does not need buffers for all of it at once.
+    let long = ["--spec", "rtx-4090", "--ctx", "131072", "--prompt", "100000", "--batch", "1"];
+    let (code, _, err) = run(SHARED, &[&["plan", "shape:Llama-3.1-8B:q4_0"], &long[..]].concat());
+    assert_eq!(code, Some(0), "{err}");
 }

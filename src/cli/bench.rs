@@ -14,9 +14,13 @@ use crate::base::DType;
 use crate::bench::speed::{self, Test};
 use crate::engine::{LoadOptions, Model};
 use crate::gpu::Gpu;
+use crate::gpu::graph::State;
 use crate::plan::form;
 use crate::plan::machine::{Load, Machine};
 use crate::plan::weights::Matrices;
+
+/// Most positions that a test may ask for.
+pub(super) const MOST_POSITIONS: usize = 1 << 24;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -111,6 +115,13 @@ fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<
     if args.repetitions == 0 {
         bail!("--repetitions: expected 1 or more, found 0");
     }
+    if let Some(n) = args.batch.iter().find(|n| !(1..=State::MAX_SEQUENCES).contains(*n)) {
+        bail!("--batch: expected 1 to {} sequences, found {n}", State::MAX_SEQUENCES);
+    }
+    let longest = [&args.n_prompt, &args.n_gen, &args.n_depth].into_iter().flatten().max();
+    if longest.is_some_and(|n| *n > MOST_POSITIONS) {
+        bail!("-p, -n and -d: expected at most {MOST_POSITIONS} positions");
+    }
     let subject = Subject::of(&args.model)?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
@@ -195,15 +206,8 @@ fn predict(
     let load = Load { spec: subject.spec(), matrices: &matrices, kv_bytes, chunk };
     let mut seconds = 0.0;
     if test.n_prompt > 0 {
-        let whole = |tokens: usize| -> anyhow::Result<f64> {
-            let (work, constants) = machine.prompt(&load, tokens)?;
-            Ok(form::time(&work, &constants).total())
-        };
-        // A prompt behind `n_depth` positions: what both take less what the positions alone would.
-        seconds += whole(test.n_depth + test.n_prompt)?;
-        if test.n_depth > 0 {
-            seconds -= whole(test.n_depth)?;
-        }
+        let (work, constants) = machine.prompt(&load, test.n_depth, test.n_prompt)?;
+        seconds += form::time(&work, &constants).total();
     }
     if test.n_gen > 0 {
         let middle = test.n_depth + test.n_gen / 2;

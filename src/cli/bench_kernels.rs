@@ -32,6 +32,9 @@ pub(super) struct KernelsArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
+    if args.n_depth > bench::MOST_POSITIONS {
+        anyhow::bail!("--n-depth: expected at most {} positions", bench::MOST_POSITIONS);
+    }
     let subject = Subject::of(&args.model)?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;

@@ -17,6 +17,7 @@ use crate::bench::grid::{self, Effort, Point, Verdict};
 use crate::engine::LoadOptions;
 use crate::engine::model::default_chunk;
 use crate::gpu::Gpu;
+use crate::gpu::graph::State;
 use crate::plan::choose::figure;
 use crate::plan::machine::Machine;
 use crate::plan::profile::Profile;
@@ -74,8 +75,19 @@ pub(super) fn run(args: &PlanBenchArgs, device: &DeviceArgs, exit: Exit) -> anyh
     // Best quality first, as the planner lists them.
     quants.sort_by_key(|q| crate::plan::table::QUANTS.iter().position(|known| known == q));
     quants.dedup();
-    if args.contexts.contains(&0) || args.batch.is_empty() || args.contexts.is_empty() {
-        bail!("--contexts: expected positions of 1 or more");
+    if let Some(n) = args.batch.iter().find(|n| !(1..=State::MAX_SEQUENCES).contains(*n)) {
+        bail!("--batch: expected 1 to {} sequences, found {n}", State::MAX_SEQUENCES);
+    }
+    if args.contexts.iter().any(|n| *n > bench::MOST_POSITIONS)
+        || !(args.seconds > 0.0 && args.seconds < 3600.0)
+        || args.contexts.contains(&0)
+        || args.batch.is_empty()
+        || args.contexts.is_empty()
+    {
+        bail!(
+            "--contexts and --seconds: expected positions from 1 to {}, and some seconds",
+            bench::MOST_POSITIONS
+        );
     }
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;

@@ -87,14 +87,17 @@ impl Forecast {
         let machine = Machine::Measured(Box::new(profile));
         let target = Target { machine, budget, history: Some(history), chunk, price_per_hour: None };
         let table = table_of(&subject, &target, &only)?;
-        let Some(choice) = choose::choose(&table, &goal).or_else(|| choose::nearest(&table, &goal)) else {
-            return Ok(None);
-        };
+        let chosen = choose::choose(&table, &goal);
+        let reached = chosen.is_some();
+        let Some(choice) = chosen.or_else(|| choose::nearest(&table, &goal)) else { return Ok(None) };
         let cell = table.cells[choice.index].clone();
         let Target { machine, history, .. } = target;
         let history = history.unwrap_or_default();
         let (quant, kv_bytes) = (cell.quant, setting.kv_bytes);
         let reason = match (options.quant, measured.len()) {
+            _ if !reached => {
+                format!("nothing reaches your {} tok/s; the fastest", figure(min_tok_s.unwrap_or(0.0)))
+            }
             (Some(_), _) => "as asked".to_owned(),
             (None, 1) => "as stored".to_owned(),
             (None, n) if min_tok_s.is_none() => {
@@ -158,13 +161,14 @@ impl Forecast {
             ratio,
             first_s: first,
             between_s: between,
-            growth_s: growth(steps) * position as f64,
+            growth_s: (growth(steps) * position as f64).min((achieved_s - between).max(0.0)),
             host_s: done.host_s,
         };
         self.history.push(Run {
             model: self.subject.described.name.clone(),
             quant: self.cell.name.clone(),
             batch: 1,
+            binds: self.cell.binds,
             tokens: steps.len(),
             predicted_tok_s: 1.0 / predicted.total(),
             achieved_tok_s: 1.0 / achieved_s,

@@ -17,7 +17,7 @@ use crate::gpu::graph::State;
 use crate::model::shapes;
 use crate::plan::choose::{self, Aim, Choice, Goal};
 use crate::plan::history::History;
-use crate::plan::machine::{Load, Machine};
+use crate::plan::machine::{Load, Machine, SPEC_CHUNK};
 use crate::plan::memory::{self as plan_memory, Budget, Sizes};
 use crate::plan::profile::Profile;
 use crate::plan::table::{QUANTS, Request, Table, table};
@@ -46,7 +46,7 @@ pub(super) struct PlanArgs {
     /// Plan for another machine: the file that `anygpu probe --out` wrote there
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub(super) profile: Option<PathBuf>,
-    /// Plan for hardware one only reads about: a name (m2-max, iris-xe, rtx-4090, a100-80g*2 …) or
+    /// Plan for hardware one only reads about: a name (m2-max, rtx-4090, a100-80g*2 …; list: all of them) or
     /// bandwidth=68GB/s,flops=2.6TFLOPS,memory=16GiB
     #[arg(long, value_name = "SPEC", conflicts_with = "profile", help_heading = "Machine")]
     pub(super) spec: Option<String>,
@@ -136,6 +136,11 @@ impl Target {
 
 /// Runs the command.
 pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
+    if args.spec.as_deref() == Some("list") {
+        let name = |h: hardware::Hardware| format!("{}\n", h.name);
+        print(&hardware::all().map(name).collect::<String>())?;
+        return Ok(DONE);
+    }
     let goal = args.goal.goal()?;
     let subject = Subject::of(&args.model)?;
     let setting = Setting::of(args, &subject, &goal)?;
@@ -175,7 +180,7 @@ pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     }
     let smaller = match alternative {
         Some(_) => None,
-        None => smaller_shape(&target.budget, &setting, target.chunk)?,
+        None => smaller_shape(&subject, &target.budget, &setting, target.chunk)?,
     };
     open::note(&plan_text::refusal(&made, &goal, alternative.as_ref(), smaller.as_deref()));
     Ok(NEGATIVE)
@@ -197,7 +202,7 @@ fn refuse_unmeasured(
     if fits || alternative(&make, setting, &made, goal)?.is_some() {
         return Ok(false);
     }
-    let smaller = smaller_shape(&target.budget, setting, chunk)?;
+    let smaller = smaller_shape(subject, &target.budget, setting, chunk)?;
     open::note(&plan_text::refusal(&made, goal, None, smaller.as_deref()));
     if args.json {
         let misfits: Vec<_> = made
@@ -218,10 +223,18 @@ fn refuse_unmeasured(
 }
 
 /// The largest published shape that would fit, with its best quantization that does.
-fn smaller_shape(budget: &Budget, setting: &Setting, chunk: usize) -> anyhow::Result<Option<String>> {
+fn smaller_shape(
+    subject: &Subject,
+    budget: &Budget,
+    setting: &Setting,
+    chunk: usize,
+) -> anyhow::Result<Option<String>> {
     let mut best: Option<(u64, String)> = None;
     for name in shapes::names() {
         let spec = shapes::find(name)?;
+        if spec.n_params() >= subject.spec().n_params() {
+            continue;
+        }
         let context = setting.context.min(spec.max_context);
         let sizes = Sizes { context, chunk, sequences: 1, kv_bytes: setting.kv_bytes };
         let fits = QUANTS.into_iter().find(|quant| {
@@ -231,7 +244,7 @@ fn smaller_shape(budget: &Budget, setting: &Setting, chunk: usize) -> anyhow::Re
         });
         let Some(quant) = fits else { continue };
         if best.as_ref().is_none_or(|(params, _)| spec.n_params() > *params) {
-            best = Some((spec.n_params(), format!("shape:{name}:{quant} at batch 1")));
+            best = Some((spec.n_params(), format!("shape:{name}:{quant} with --ctx {context}")));
         }
     }
     Ok(best.map(|(_, text)| text))
@@ -271,6 +284,13 @@ impl Setting {
             bail!("--batch: expected 1 to 4096 sequences");
         }
         let options = args.load.options();
+        if options.chunk.is_some_and(|n| !(1..=4096).contains(&n)) {
+            bail!("--chunk: expected 1 to 4096 tokens");
+        }
+        if let (None, Some(most)) = (&args.spec, batches.last().filter(|n| **n > State::MAX_SEQUENCES)) {
+            let limit = State::MAX_SEQUENCES;
+            bail!("{most} sequences: this engine decodes at most {limit} together; --spec plans beyond that");
+        }
         let wish = options.quant.or(subject.quant);
         if let (Some(quant), false) = (wish, subject.is_float()) {
             bail!("--quant {quant}: the weights are quantized already and stay as they are");
@@ -293,6 +313,9 @@ fn target(
     };
     let (price, watts, kwh) =
         (usd(args.price, "--price")?, usd(args.watts, "--watts")?, usd(args.kwh, "--kwh")?);
+    if kwh.is_some() && price.is_some() {
+        bail!("--kwh and --price: give one of them");
+    }
     let power = |watts: Option<f64>| Some(formulas::price_from_watts(watts?, kwh?));
     let limit = args.load.memory;
     if let Some(spec) = &args.spec {
@@ -300,17 +323,28 @@ fn target(
         let price_per_hour = price.or_else(|| power(watts.or(hardware.watts))).or(hardware.price_per_hour);
         let (bytes, source) = match limit {
             Some(bytes) => (bytes, "--memory".to_owned()),
-            None => (hardware.memory_bytes, format!("data sheet of {}", hardware.name)),
+            None => {
+                let bytes = (hardware.memory_bytes as f64 * hardware.usable_memory) as u64;
+                let source = format!(
+                    "{} % of the data sheet's {}",
+                    choose::figure(hardware.usable_memory * 100.0),
+                    choose::bytes(hardware.memory_bytes)
+                );
+                (bytes, source)
+            }
         };
         let budget = Budget { bytes: Some(bytes), source, binding_bytes: None };
-        let chunk = setting.chunk.unwrap_or(setting.prompt);
+        let chunk = setting.chunk.unwrap_or(SPEC_CHUNK).min(setting.prompt);
         return Ok(Target { machine: Machine::Spec(hardware), budget, history: None, chunk, price_per_hour });
     }
     let price_per_hour = price.or_else(|| power(watts));
+    if kwh.is_some() && watts.is_none() {
+        bail!("--kwh needs --watts: what this machine draws is not known");
+    }
     if let Some(path) = &args.profile {
         let profile = profiles::read(path)?;
         let budget = budget_of(&profile, limit);
-        let chunk = setting.chunk.unwrap_or_else(|| default_chunk(profile.adapter.kind));
+        let chunk = setting.chunk.unwrap_or_else(|| default_chunk(profile.adapter.kind)).min(setting.context);
         let machine = Machine::Measured(Box::new(profile));
         return Ok(Target { machine, budget, history: None, chunk, price_per_hour });
     }
@@ -416,10 +450,19 @@ fn alternative(
         return Ok(Some(Alternative { context: setting.context, reason }));
     }
     let mut shorter = setting.clone();
+    // Fewer sequences before a shorter context.
+    shorter.batches.insert(0, 1);
+    shorter.batches.dedup();
+    if let Some(Choice { reason, .. }) =
+        choose::nearest(&make(&shorter)?, &Goal { users: goal.users, ..Goal::default() })
+    {
+        return Ok(Some(Alternative { context: shorter.context, reason }));
+    }
     while shorter.context / 2 >= SHORTEST_CONTEXT {
         shorter.context /= 2;
         shorter.prompt = shorter.prompt.min(shorter.context / 2);
-        if let Some(Choice { reason, .. }) = choose::nearest(&make(&shorter)?, &Goal::default()) {
+        let goal = Goal { users: goal.users, ..Goal::default() };
+        if let Some(Choice { reason, .. }) = choose::nearest(&make(&shorter)?, &goal) {
             return Ok(Some(Alternative { context: shorter.context, reason }));
         }
     }

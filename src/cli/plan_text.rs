@@ -75,7 +75,7 @@ fn head(subject: &Subject, target: &Target, table: &Table) -> String {
     {
         let _ = writeln!(
             out,
-            "  speeds corrected by earlier runs here, {}: × {:.2} from {} runs (--no-history ignores them)",
+            "  decode speeds corrected by earlier runs here, {}: × {:.2} from {} runs (--no-history ignores them)",
             cell.name, correction.ratio, correction.runs
         );
     }
@@ -149,7 +149,15 @@ fn memory(cell: &Cell, table: &Table) -> String {
     row(
         "weights",
         m.weights,
-        format!("{} parameters as {} in their planes", count(table.params as f64), cell.name),
+        format!(
+            "{} parameters as {} in their planes{}",
+            count(table.params as f64),
+            cell.main_dtype,
+            match cell.quant {
+                Some(wish) if wish != cell.main_dtype => format!(" (rows are no whole blocks of {wish})"),
+                _ => String::new(),
+            }
+        ),
     );
     row(
         "KV cache",

@@ -38,12 +38,22 @@ pub(super) fn run(args: &ProbeArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
         let gpu = open::gpu_of(choice, device)?;
         let everything = Wanted::everything(default_chunk(gpu.facts().kind) as u32);
         let wanted = Wanted { thorough: !args.quick, ..everything };
-        let profile = profiles::measure(&gpu, &wanted)?;
+        let profile = match profiles::measure(&gpu, &wanted) {
+            Ok(profile) => profile,
+            Err(error) if choices.len() > 1 => {
+                open::note(&format!("{}: {error:#}", gpu.facts().id()));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         profiles::keep(&gpu, &profile);
         if !args.json {
             print(&text(&profile))?;
         }
         all.push(profile);
+    }
+    if all.is_empty() {
+        anyhow::bail!("no adapter could be measured");
     }
     // One adapter: one profile, as `--profile` reads it.
     let one = || if all.len() == 1 { serde_json::to_value(&all[0]) } else { serde_json::to_value(&all) };

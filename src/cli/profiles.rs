@@ -13,6 +13,9 @@ use crate::plan::history::History;
 use crate::plan::profile::{self, Profile};
 use crate::probe::{self, Wanted};
 
+/// Drift of the bandwidth that is worth a line.
+const MUCH_DRIFT: f64 = 0.15;
+
 fn profile_name(gpu: &Gpu) -> String {
     format!("profile-{}.json", gpu.cache_key())
 }
@@ -23,20 +26,17 @@ fn history_name(gpu: &Gpu) -> String {
 
 /// The kept profile, if it is of this format.
 pub(super) fn kept(gpu: &Gpu) -> Option<Profile> {
-    cache::read_json::<Profile>(&profile_name(gpu)).filter(|profile| profile.version == profile::VERSION)
+    let good = |profile: &Profile| profile.version == profile::VERSION && profile.check().is_ok();
+    cache::read_json::<Profile>(&profile_name(gpu)).filter(good)
 }
 
 /// Measures anew, with progress on stderr, and keeps the result.
 pub(super) fn measure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
-    measure_beside(gpu, wanted, None)
-}
-
-/// As [`measure`], for adding to a profile whose reference took `reference_s`.
-fn measure_beside(gpu: &Gpu, wanted: &Wanted, reference_s: Option<f64>) -> anyhow::Result<Profile> {
+    let known_s = kept(gpu).map(|profile| profile.reference_s);
     let live = std::io::stderr().is_terminal();
     let bar = bar(1000, "{msg:24} {wide_bar} {percent} % {elapsed}");
     let mut told = -1;
-    let measured = probe::measure(gpu, wanted, reference_s, &mut |what, done| {
+    let measured = probe::measure(gpu, wanted, known_s, &mut |what, done| {
         bar.set_position((done * 1000.0) as u64);
         bar.set_message(what.to_owned());
         let quarter = (done * 4.0) as i32;
@@ -49,7 +49,17 @@ fn measure_beside(gpu: &Gpu, wanted: &Wanted, reference_s: Option<f64>) -> anyho
     bar.finish_and_clear();
     match measured {
         Err(GpuError::Stopped) => Err(EngineError::Cancelled.into()),
-        other => Ok(other?),
+        other => {
+            let profile = other?;
+            let drift = profile.conditions.drift;
+            if drift.abs() > MUCH_DRIFT {
+                note(&format!(
+                    "the bandwidth drifted by {:+.0} % meanwhile: something else was running, or the clock changed",
+                    drift * 100.0
+                ));
+            }
+            Ok(profile)
+        }
     }
 }
 
@@ -69,8 +79,7 @@ pub(super) fn ensure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
     }
     let what = if missing.whole { "all of it" } else { "for this model" };
     note(&format!("measuring {} {what}; `anygpu probe` does so in full and keeps it", gpu.facts().id()));
-    let beside = old.as_ref().filter(|_| !missing.whole).map(|old| old.reference_s);
-    let new = measure_beside(gpu, &missing, beside)?;
+    let new = measure(gpu, &missing)?;
     let all = match old {
         Some(mut old) if !missing.whole => {
             old.absorb(new);
@@ -93,9 +102,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Profile> {
         let (found, expected) = (profile.version, profile::VERSION);
         bail!("{}: profile format {found}, expected {expected}: measure again with `anygpu probe`", name());
     }
-    let rates = [profile.read_bytes_s.value, profile.dispatch_s.value, profile.submit_s.value];
-    if rates.iter().any(|rate| !(*rate >= 0.0)) || !(rates[0] > 0.0) {
-        bail!("{}: a rate in it is no positive number: measure again with `anygpu probe`", name());
+    if let Err(what) = profile.check() {
+        bail!("{}: {what} is no measurement: measure again with `anygpu probe`", name());
     }
     Ok(profile)
 }

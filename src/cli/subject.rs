@@ -75,7 +75,9 @@ impl Subject {
         if !self.is_float() {
             return vec![None];
         }
-        let wide = self.described.stored.values().any(|dtype| *dtype == DType::F32);
+        let tensors = self.spec().expected_tensors();
+        let mut matrices = tensors.iter().filter(|(_, shape)| shape.len() == 2);
+        let wide = matrices.any(|(name, _)| self.stored(name) == DType::F32);
         let below = QUANTS.into_iter().filter(|dtype| wide || *dtype != DType::F16);
         std::iter::once(None).chain(below.map(Some)).collect()
     }

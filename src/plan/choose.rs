@@ -53,7 +53,9 @@ enum Flaw {
 fn flaw(cell: &Cell, goal: &Goal) -> Option<Flaw> {
     // Written so that a number that is none fails.
     let meets = |value: f64, limit: Option<f64>| limit.is_none_or(|limit| value >= limit);
-    if cell.misfit.is_some() {
+    if !(cell.decode_tok_s > 0.0 && cell.decode_tok_s.is_finite() && cell.first_token_s.is_finite()) {
+        Some(Flaw::TooSlow)
+    } else if cell.misfit.is_some() {
         Some(Flaw::Misfit)
     } else if cell.batch < goal.users.unwrap_or(1) {
         Some(Flaw::TooFew)
@@ -90,7 +92,10 @@ pub fn choose(table: &Table, goal: &Goal) -> Option<Choice> {
     let (index, chosen) = best(cells().filter(|(_, cell)| flaw(cell, goal).is_none()), goal.aim)?;
     // The cell that would be better were it not for its flaw: the next one by the same order.
     let better = |cell: &Cell| {
-        score(cell, goal.aim) > score(chosen, goal.aim) && cell.batch >= goal.users.unwrap_or(1)
+        let better = score(cell, goal.aim) > score(chosen, goal.aim);
+        // Of better qualities those at the same batch: another one has other reasons.
+        let alike = goal.aim != Aim::Quality || cell.batch == chosen.batch;
+        better && alike && cell.batch >= goal.users.unwrap_or(1)
     };
     let rivals = cells().filter(|(_, cell)| better(cell));
     let rival = rivals.min_by(|a, b| {
@@ -129,7 +134,11 @@ fn but(rival: &Cell, goal: &Goal) -> String {
 
 fn praise(chosen: &Cell, table: &Table, goal: &Goal) -> String {
     let all_fit = table.cells.iter().all(|cell| cell.misfit.is_none());
+    let known = table.budget.bytes.is_some();
     match goal.aim {
+        Aim::Quality if !known => {
+            "the best quality there is; whether it fits nobody tells (--memory)".to_owned()
+        }
         Aim::Quality if all_fit => "the best quality there is, and it fits".to_owned(),
         Aim::Quality => "the best quality that fits".to_owned(),
         Aim::Latency => format!("the fastest for one sequence, {} tok/s", figure(chosen.decode_tok_s)),
@@ -155,11 +164,14 @@ pub fn nearest(table: &Table, goal: &Goal) -> Option<Choice> {
     let cells = || table.cells.iter().enumerate();
     let fits = |cell: &&Cell| cell.misfit.is_none();
     let fitting = cells().filter(|(_, cell)| fits(cell));
-    let enough = fitting.clone().filter(|(_, cell)| cell.batch >= goal.users.unwrap_or(1));
+    // As many users as can be: all of them, or the largest batch that fits.
+    let most = fitting.clone().map(|(_, cell)| cell.batch).max().unwrap_or(1);
+    let users = goal.users.unwrap_or(1).min(most);
+    let enough = fitting.filter(|(_, cell)| cell.batch >= users);
     let (index, cell) = match (goal.min_tok_s, goal.max_first_token_s) {
         (None, Some(_)) => enough.min_by(|a, b| a.1.first_token_s.total_cmp(&b.1.first_token_s)),
         (Some(_), _) => enough.max_by(|a, b| a.1.decode_tok_s.total_cmp(&b.1.decode_tok_s)),
-        (None, None) => best(fitting, Aim::Quality),
+        (None, None) => best(enough, Aim::Quality),
     }?;
     let reason = format!(
         "{}: {} tok/s, first token after {} s",

@@ -43,6 +43,8 @@ pub struct Hardware {
     pub usable_bandwidth: f64,
     /// Part of `ops_s` that programs reach, 0 to 1.
     pub usable_ops: f64,
+    /// Part of `memory_bytes` that a program may take, 0 to 1.
+    pub usable_memory: f64,
     /// Seconds per dependent dispatch beyond its work.
     pub dispatch_s: f64,
     /// US dollars per hour.
@@ -99,6 +101,7 @@ impl From<&Row> for Hardware {
             memory_bytes: row.memory_gib << 30,
             usable_bandwidth: row.kind.usable_bandwidth,
             usable_ops: row.kind.usable_ops,
+            usable_memory: row.kind.usable_memory,
             dispatch_s: row.kind.dispatch_s,
             price_per_hour: row.kind.price_per_hour,
             watts: row.watts,

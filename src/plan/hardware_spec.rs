@@ -105,6 +105,7 @@ fn described(spec: &str) -> Result<Hardware, PlanError> {
         memory_bytes: needed(memory, &MEMORY)? as u64, // at most 1e15
         usable_bandwidth: DEFAULT_USABLE_BANDWIDTH,
         usable_ops: DEFAULT_USABLE_OPS,
+        usable_memory: 1.0,
         dispatch_s: dispatch.unwrap_or(DEFAULT_DISPATCH_S),
         price_per_hour,
         watts,

@@ -26,14 +26,20 @@ pub(super) struct Row {
 pub(super) struct Kind {
     pub(super) usable_bandwidth: f64,
     pub(super) usable_ops: f64,
+    /// Part of the memory that one program's weights and caches may take.
+    pub(super) usable_memory: f64,
     pub(super) dispatch_s: f64,
     pub(super) price_per_hour: Option<f64>,
     pub(super) source: &'static str,
 }
 
+/// Of memory that the machine's other programs need too; Metal lets a GPU have two thirds to three quarters.
+const SHARED_MEMORY: f64 = 0.7;
+
 const UNKNOWN: Kind = Kind {
     usable_bandwidth: DEFAULT_USABLE_BANDWIDTH,
     usable_ops: DEFAULT_USABLE_OPS,
+    usable_memory: 0.95, // of a card: the rest is the driver's and the screen's
     dispatch_s: DEFAULT_DISPATCH_S,
     price_per_hour: None,
     source: "usual fractions, not measured",
@@ -41,6 +47,7 @@ const UNKNOWN: Kind = Kind {
 static APPLE: Kind = Kind {
     usable_bandwidth: 0.90, // slopes of Q8_0 against Q4_0: M1 88 %, M2 90 to 92 %, M2 Max 93 %
     usable_ops: 0.65,       // prompts: M1 61 %, M2 68 %, M2 Max 67 %, M4 Max 65 %
+    usable_memory: SHARED_MEMORY,
     source: "fractions from llama.cpp discussion 4167",
     ..UNKNOWN
 };
@@ -48,6 +55,7 @@ static INTEL_GRAPHICS: Kind = Kind {
     usable_bandwidth: 0.78, // an estimate: 75 to 85 %
     usable_ops: 0.33,       // 1.38 of 4.15 TFLOPS on Iris Xe, 2.5 of 8.4 on Lunar Lake
     dispatch_s: 8e-6,
+    usable_memory: SHARED_MEMORY,
     source: "arithmetic from onnxruntime 23365 and 23908, bandwidth estimated",
     ..UNKNOWN
 };
@@ -55,6 +63,7 @@ static AMD_GRAPHICS: Kind = Kind {
     usable_bandwidth: 0.85, // an estimate: 80 to 88 %; whole decode reached 78 to 84 % on a 780M
     usable_ops: 0.25,       // 4.07 of 16.6 TFLOPS on a 780M
     dispatch_s: 5e-6,
+    usable_memory: SHARED_MEMORY,
     source: "arithmetic from normiebench 10, bandwidth estimated",
     ..UNKNOWN
 };
@@ -77,6 +86,7 @@ static AMPERE_40: Kind = Kind {
     ..UNKNOWN
 };
 static AMPERE_80: Kind = Kind {
+    usable_memory: 0.95,
     usable_bandwidth: 1.3 / 2.039,
     usable_ops: 200.0 / 312.0,
     dispatch_s: 2.5e-6,
@@ -91,6 +101,7 @@ static AMD: Kind = Kind {
 };
 static INTEL: Kind = Kind { dispatch_s: 8e-6, ..UNKNOWN };
 static PI: Kind = Kind {
+    usable_memory: SHARED_MEMORY,
     usable_bandwidth: 4.0 / 12.8,
     source: "about 4 GB/s on a Raspberry Pi 4 (finbarr), the same fraction assumed for others",
     ..UNKNOWN

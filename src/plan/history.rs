@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::form::Bound;
+
 /// Most runs kept per adapter.
 pub const MAX_RUNS: usize = 200;
 /// Runs that a correction looks at, the newest.
@@ -20,6 +22,8 @@ pub struct Run {
     pub quant: String,
     /// Sequences together.
     pub batch: usize,
+    /// What was predicted to bind.
+    pub binds: Bound,
     /// Decoded tokens that were timed.
     pub tokens: usize,
     /// Tokens per second that the model of costs gave, uncorrected.
@@ -64,17 +68,14 @@ impl History {
         }
     }
 
-    /// The correction for matrices of `quant`: from runs of that type, else of any type; `None` when there are too
-    /// few of either.
-    pub fn correction(&self, quant: &str) -> Option<Correction> {
-        let newest = |wanted: &dyn Fn(&Run) -> bool| {
-            let runs = self.runs.iter().rev().filter(|run| wanted(run)).take(WINDOW);
-            let mut ratios: Vec<f64> = runs.map(Run::ratio).collect();
-            ratios.sort_by(f64::total_cmp);
-            let ratio = *ratios.get(ratios.len() / 2)?;
-            (ratios.len() >= FEWEST).then_some(Correction { ratio, runs: ratios.len() })
-        };
-        newest(&|run| run.quant == quant).or_else(|| newest(&|_| true))
+    /// The correction for weights of `quant` in a step bound by `binds`, from runs of that kind; `None` when there are too
+    /// few. What launches cost a small model says nothing of a large one that reads weights.
+    pub fn correction(&self, quant: &str, binds: Bound) -> Option<Correction> {
+        let alike = self.runs.iter().rev().filter(|run| run.quant == quant && run.binds == binds);
+        let mut ratios: Vec<f64> = alike.take(WINDOW).map(Run::ratio).collect();
+        ratios.sort_by(f64::total_cmp);
+        let ratio = *ratios.get(ratios.len() / 2)?;
+        (ratios.len() >= FEWEST).then_some(Correction { ratio, runs: ratios.len() })
     }
 }
 
@@ -87,6 +88,7 @@ mod tests {
             model: "m".into(),
             quant: quant.into(),
             batch: 1,
+            binds: Bound::Weights,
             tokens: 100,
             predicted_tok_s: 10.0,
             achieved_tok_s: 10.0 * ratio,
@@ -97,18 +99,19 @@ mod tests {
     #[test]
     fn corrections_are_medians_of_the_same_type_first() {
         let mut history = History::default();
-        assert_eq!(history.correction("f16"), None);
+        assert_eq!(history.correction("f16", Bound::Weights), None);
         history.push(run("f16", 0.8));
-        assert_eq!(history.correction("f16"), None, "one run may be an accident");
+        assert_eq!(history.correction("f16", Bound::Weights), None, "one run may be an accident");
         for ratio in [0.9, 0.7] {
             history.push(run("f16", ratio));
         }
         for ratio in [1.2, 1.1, 1.3] {
             history.push(run("q4_0", ratio));
         }
-        assert_eq!(history.correction("f16"), Some(Correction { ratio: 0.8, runs: 3 }));
-        assert_eq!(history.correction("q4_0"), Some(Correction { ratio: 1.2, runs: 3 }));
-        assert_eq!(history.correction("q8_0").map(|c| c.runs), Some(6), "no run of that type: of any");
+        assert_eq!(history.correction("f16", Bound::Weights), Some(Correction { ratio: 0.8, runs: 3 }));
+        assert_eq!(history.correction("q4_0", Bound::Weights), Some(Correction { ratio: 1.2, runs: 3 }));
+        assert_eq!(history.correction("q8_0", Bound::Weights), None, "no run of that type");
+        assert_eq!(history.correction("f16", Bound::Launches), None, "no run bound alike");
         let before = history.clone();
         for ratio in [f64::NAN, f64::INFINITY, 0.0, 100.0] {
             history.push(run("f16", ratio));
@@ -126,6 +129,6 @@ mod tests {
             history.push(run("f16", 1.0));
         }
         assert_eq!(history.runs.len(), MAX_RUNS);
-        assert_eq!(history.correction("f16").map(|c| c.ratio), Some(1.0));
+        assert_eq!(history.correction("f16", Bound::Weights).map(|c| c.ratio), Some(1.0));
     }
 }

@@ -11,8 +11,8 @@ use crate::plan::hardware::Hardware;
 use crate::plan::profile::{AttentionReading, Heads, MatrixReading, Profile};
 use crate::plan::weights::{Matrices, Matrix};
 
-/// Tokens of a prompt that machines known by data sheets take at once.
-const SPEC_CHUNK: usize = 2048;
+/// Tokens of a prompt that machines known by data sheets take at once, when nothing else is asked for.
+pub const SPEC_CHUNK: usize = 2048;
 /// Columns of a tile of the prompt kernels: work comes in these steps.
 const TILE: u32 = 32;
 
@@ -93,6 +93,9 @@ impl Machine {
     pub fn name(&self) -> String {
         match self {
             Machine::Measured(profile) => profile.adapter.id(),
+            Machine::Spec(hardware) if hardware.count > 1 => {
+                format!("{} × {}", hardware.count, hardware.name)
+            }
             Machine::Spec(hardware) => hardware.name.clone(),
         }
     }
@@ -150,22 +153,31 @@ impl Machine {
         cost.add(layers, attention.fixed_s, 0.0);
         let matrices_s = cost.variable_s;
         work.small_s = small_steps(profile, load, batch, batch, &mut cost)?;
+        work.small_s += layers * batch as f64 * attention.sequence_s;
         work.dispatches = cost.dispatches;
         Ok((work, constants(profile, &work, cost, matrices_s, &attention)))
     }
 
-    /// Counts and constants of the prompt of one sequence: `tokens` tokens from position 0, in chunks, and the
+    /// Counts and constants of the prompt of one sequence: `tokens` tokens from position `start` on, in chunks, and the
     /// choice of the first token of the answer.
-    pub fn prompt(&self, load: &Load<'_>, tokens: usize) -> Result<(Work, Constants), PlanError> {
+    pub fn prompt(
+        &self,
+        load: &Load<'_>,
+        start: usize,
+        tokens: usize,
+    ) -> Result<(Work, Constants), PlanError> {
         let tokens = tokens.max(1);
-        let pairs = tokens as f64 * load.seen_in_all(tokens / 2);
+        // What a token sees grows evenly, up to a window: the mean of three places is close enough.
+        let ends = [start, start + tokens / 2, start + tokens - 1].map(|at| load.seen_in_all(at));
+        let pairs = tokens as f64 * (ends[0] + 2.0 * ends[1] + ends[2]) / 4.0;
+        let chunk = load.chunk.max(1);
         let ops = tokens as f64 * load.matrices.ops() as f64 + load.attention_ops(pairs);
         let bytes = load.matrices.active_bytes() as f64;
         let mut work =
             Work { weight_bytes: bytes, ops, positions: 0.0, kv_bytes: 0.0, dispatches: 0.0, small_s: 0.0 };
         let profile = match self {
             Machine::Spec(hardware) => {
-                let chunks = tokens.div_ceil(SPEC_CHUNK) as f64;
+                let chunks = tokens.div_ceil(chunk) as f64;
                 work.weight_bytes *= chunks;
                 work.dispatches = chunks * dispatches(load);
                 return Ok((work, hardware.constants()));
@@ -177,9 +189,9 @@ impl Machine {
         let mut chunks = 0.0;
         let mut left = tokens;
         while left > 0 {
-            let n = left.min(load.chunk);
+            let n = left.min(chunk);
             // Whole chunks all cost the same.
-            let times = if n == load.chunk { (left / load.chunk) as f64 } else { 1.0 };
+            let times = if n == chunk { (left / chunk) as f64 } else { 1.0 };
             for matrix in &load.matrices.layers {
                 let (fixed_s, s_per_byte) = match n {
                     1 => matvec(profile, matrix.dtype, 1)?,
@@ -193,7 +205,7 @@ impl Machine {
             let small_s = small_steps(profile, load, n, 0, &mut cost)?;
             work.small_s += times * small_s;
             chunks += times;
-            left -= if n == load.chunk { left / load.chunk * load.chunk } else { n };
+            left -= if n == chunk { left / chunk * chunk } else { n };
         }
         let (fixed_s, s_per_byte) = matvec(profile, load.matrices.output.dtype, 1)?;
         let output = &load.matrices.output;

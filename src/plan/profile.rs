@@ -121,7 +121,7 @@ impl Heads {
     }
 }
 
-/// An attention kernel in one layer. Decoding B sequences at position N: `fixed_s` + N · `position_s` + B · N · bytes of
+/// An attention kernel in one layer. Decoding B sequences at position N: `fixed_s` + B · `sequence_s` + N · `position_s` + B · N · bytes of
 /// a position ÷ `kv_bytes_s`. A chunk of n tokens of a prompt, seeing N positions on average: `prompt_fixed_s` +
 /// n · N · `prompt_pair_s`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +130,8 @@ pub struct AttentionReading {
     pub heads: Heads,
     /// Seconds per dispatch of decoding.
     pub fixed_s: f64,
+    /// Seconds per sequence, whatever its length.
+    pub sequence_s: f64,
     /// Seconds per position, whatever the batch.
     pub position_s: f64,
     /// Bytes of K and V per second.
@@ -173,6 +175,36 @@ impl Profile {
     /// Reading of attention for exactly this shape.
     pub fn attention(&self, heads: Heads) -> Option<&AttentionReading> {
         self.attention.iter().find(|a| a.heads == heads)
+    }
+
+    /// Is every number one that a measurement can give? `Err`: the name of the first that is not.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let rate = |v: f64| v > 0.0 && v.is_finite();
+        let time = |v: f64| v >= 0.0 && v.is_finite();
+        let sizes = self.read.iter().all(|r| rate(r.bytes_s.value));
+        let matrices = self.matrices.iter();
+        let attention = self.attention.iter();
+        let rows = [
+            ("read_bytes_s", rate(self.read_bytes_s.value)),
+            ("read", sizes),
+            ("reference_s", rate(self.reference_s)),
+            ("dispatch_s", time(self.dispatch_s.value) && time(self.record_s)),
+            ("submit_s", time(self.submit_s.value)),
+            ("arithmetic_ops_s", self.arithmetic_ops_s.values().all(|r| rate(r.value))),
+            ("matrices", matrices.clone().all(|m| rate(m.bytes_s.value) && time(m.fixed_s) && m.columns > 0)),
+            (
+                "attention",
+                attention.clone().all(|a| {
+                    let times = [a.fixed_s, a.sequence_s, a.position_s, a.prompt_fixed_s, a.prompt_pair_s];
+                    rate(a.kv_bytes_s)
+                        && times.into_iter().all(time)
+                        && a.heads.kv_heads > 0
+                        && a.heads.head_dim > 0
+                }),
+            ),
+            ("small", self.small.values().all(|s| time(s.fixed_s) && time(s.item_s))),
+        ];
+        rows.into_iter().find(|(_, good)| !good).map_or(Ok(()), |(name, _)| Err(name))
     }
 
     /// Takes over what `other`, measured on the same adapter, has and this one lacks; newer readings win.

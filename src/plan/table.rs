@@ -67,8 +67,10 @@ pub struct Table {
 pub struct Cell {
     /// Wish for float weights; `None`: as stored.
     pub quant: Option<DType>,
-    /// Name of the type that most matrices have.
+    /// Name of the wish, or of the type stored.
     pub name: String,
+    /// The type that most matrices get: where rows are no whole blocks of the wish, a finer one.
+    pub main_dtype: DType,
     /// Place in the order of quality: 0 is best.
     pub rank: usize,
     /// Sequences together.
@@ -112,11 +114,17 @@ pub fn table(machine: &Machine, request: &Request<'_>) -> Result<Table, PlanErro
     }
     let spec = request.spec;
     let mut cells = Vec::new();
+    let mut seen: Vec<Matrices> = Vec::new();
     for (rank, quant) in request.quants.iter().enumerate() {
         let matrices = Matrices::of(spec, request.stored, *quant);
+        // Another wish that comes to the same, because no blocks of it fit the rows, is no further choice.
+        if seen.contains(&matrices) {
+            continue;
+        }
         for batch in &request.batches {
             cells.push(cell(machine, request, &matrices, (rank, *quant), *batch)?);
         }
+        seen.push(matrices);
     }
     Ok(Table {
         machine: machine.name(),
@@ -149,10 +157,11 @@ fn cell(
     let load = Load { spec, matrices, kv_bytes: request.kv_bytes, chunk: request.chunk };
     let (work, constants) = machine.decode(&load, batch, request.prompt)?;
     let step = form::time(&work, &constants);
-    let (prompt_work, prompt_constants) = machine.prompt(&load, request.prompt)?;
+    let (prompt_work, prompt_constants) = machine.prompt(&load, 0, request.prompt)?;
     let prompt_s = form::time(&prompt_work, &prompt_constants).total();
-    let name = matrices.main_dtype().name().to_owned();
-    let correction = request.history.and_then(|history| history.correction(&name));
+    let stored_as = matrices.main_dtype();
+    let name = quant.unwrap_or(stored_as).name().to_owned();
+    let correction = request.history.and_then(|history| history.correction(&name, step.binds()));
     let factor = correction.map_or(1.0, |c| c.ratio);
     let decode_tok_s = factor / step.total();
     let step_bytes = work.weight_bytes + work.kv_bytes;
@@ -162,6 +171,7 @@ fn cell(
     Ok(Cell {
         quant,
         name,
+        main_dtype: stored_as,
         rank,
         batch,
         misfit: memory::misfit(spec, matrices, sizes, &needs, &request.budget),

@@ -20,7 +20,7 @@ const ROTATE_BYTES: u64 = 96 << 20;
 /// Tokens of a prompt's chunk.
 const TOKENS: usize = 64;
 
-pub(super) fn measure(gpu: &Gpu, clock: &Clock<'_>, heads: Heads) -> Result<AttentionReading, GpuError> {
+pub(super) fn measure(gpu: &Gpu, clock: &Clock<'_>, heads: Heads) -> Result<Seconds, GpuError> {
     let kv = if heads.kv_bytes == 4 { KvType::F32 } else { KvType::F16 };
     let geometry = Geometry {
         heads: heads.heads,
@@ -74,28 +74,59 @@ pub(super) fn measure(gpu: &Gpu, clock: &Clock<'_>, heads: Heads) -> Result<Atte
         positions: [positions as u32 - 1; State::MAX_SEQUENCES],
         ..State::default()
     };
-    let one_short = seconds(each(1, SHORT), false)?;
-    let one_long = seconds(each(1, LONG), false)?;
-    let many_short = seconds(each(MANY, SHORT), false)?;
-    let many_long = seconds(each(MANY, LONG), false)?;
-    // Slopes over positions: α + κ for one sequence, α + MANY·κ for many.
-    let span = (LONG - SHORT) as f64;
-    let one = ((one_long - one_short) / span).max(1e-12);
-    let many = ((many_long - many_short) / span).max(one * 0.1);
-    let per_sequence = ((many - one) / (MANY - 1) as f64).clamp(many / (2 * MANY) as f64, many / MANY as f64);
-    let position_s = (one - per_sequence).max(0.0);
-    let fixed = (one_short - SHORT as f64 * one).max(0.0);
     let run = |pos: usize| State { pos: pos as u32, n_tokens: TOKENS as u32, ..State::default() };
-    let (first, last) = (seconds(run(0), true)?, seconds(run(LONG - TOKENS), true)?);
-    let pairs = |pos: usize| TOKENS as f64 * (pos as f64 + TOKENS as f64 / 2.0);
-    let pair_s = ((last - first) / (pairs(LONG - TOKENS) - pairs(0))).max(1e-15);
-    Ok(AttentionReading {
-        heads,
-        fixed_s: fixed,
-        position_s,
-        kv_bytes_s: heads.position_bytes() / per_sequence,
-        prompt_fixed_s: (first - pairs(0) * pair_s).max(0.0),
-        prompt_pair_s: pair_s,
-        spread,
-    })
+    let all = [
+        seconds(each(1, SHORT), false)?,
+        seconds(each(1, LONG), false)?,
+        seconds(each(MANY, SHORT), false)?,
+        seconds(each(MANY, LONG), false)?,
+        seconds(run(0), true)?,
+        seconds(run(LONG - TOKENS), true)?,
+    ];
+    Ok(Seconds { all, spread })
+}
+
+/// Seconds of one dispatch: decoding one sequence at SHORT and LONG, MANY sequences at both; the first and the last
+/// chunk of a prompt of LONG tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seconds {
+    all: [f64; 6],
+    spread: f64,
+}
+
+impl Default for Seconds {
+    fn default() -> Seconds {
+        Seconds { all: [f64::INFINITY; 6], spread: 0.0 }
+    }
+}
+
+impl Seconds {
+    /// Keeps the faster of each.
+    pub(super) fn take_faster(&mut self, other: Seconds) {
+        self.all.iter_mut().zip(other.all).for_each(|(mine, theirs)| *mine = mine.min(theirs));
+        self.spread = self.spread.max(other.spread);
+    }
+
+    /// The terms that these seconds are made of.
+    pub(super) fn reading(&self, heads: Heads) -> AttentionReading {
+        let [one_short, one_long, many_short, many_long, first, last] = self.all;
+        // Slopes over positions: α + κ for one sequence, α + MANY·κ for many.
+        let (span, more) = ((LONG - SHORT) as f64, (MANY - 1) as f64);
+        let one = ((one_long - one_short) / span).max(1e-12);
+        let many = ((many_long - many_short) / span).max(one * 0.1);
+        let per_sequence = ((many - one) / more).clamp(many / (2 * MANY) as f64, many / MANY as f64);
+        let sequence_s = ((many_short - one_short) / more - SHORT as f64 * per_sequence).max(0.0);
+        let pairs = |pos: usize| TOKENS as f64 * (pos as f64 + TOKENS as f64 / 2.0);
+        let pair_s = ((last - first) / (pairs(LONG - TOKENS) - pairs(0))).max(1e-15);
+        AttentionReading {
+            heads,
+            fixed_s: (one_short - sequence_s - SHORT as f64 * one).max(0.0),
+            sequence_s,
+            position_s: (one - per_sequence).max(0.0),
+            kv_bytes_s: heads.position_bytes() / per_sequence,
+            prompt_fixed_s: (first - pairs(0) * pair_s).max(0.0),
+            prompt_pair_s: pair_s,
+            spread: self.spread,
+        }
+    }
 }

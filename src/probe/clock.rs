@@ -6,8 +6,8 @@
 //! reference around them. Its undisturbed time is part of a profile, so that what is measured later can be held against
 //! the same speed.
 //!
-//! Of steps, windows of N and 2N repeats in one pass take turns, and the slope between their estimates is the time of a
-//! pass: that cancels what a submit costs.
+//! Of steps, windows of few and of many repeats in one pass take turns, and the slope between their estimates is the time
+//! of a pass: that cancels what a submit costs.
 
 use crate::base::DType;
 use crate::gpu::graph::State;
@@ -19,12 +19,12 @@ use crate::kernels::{check, matvec, random};
 use crate::plan::profile::Reading;
 use crate::quant::PlaneLayout;
 
-/// Length of the shorter window.
-const WINDOW_S: f64 = 0.006;
+/// Length of the longer window.
+const WINDOW_S: f64 = 0.012;
 /// Most dispatches recorded at once: bounds the recording's memory.
 const MAX_DISPATCHES: usize = 20_000;
 /// Samples of each window; of windows that are long even so, half as many.
-const SAMPLES: usize = 8;
+const SAMPLES: usize = 6;
 const HASTY_SAMPLES: usize = 6;
 const LONG_S: f64 = 0.05;
 /// Samples count as undisturbed when the reference around them took at most this many times its undisturbed time.
@@ -35,10 +35,11 @@ const FEWEST: usize = 3;
 const REFERENCE: usize = 1024;
 /// Length of a reference reading.
 const REFERENCE_S: f64 = 0.0015;
-/// Readings that must agree on the reference's undisturbed time, how well, and how long to try, seconds.
+/// Readings that must agree on the reference's undisturbed time, how well, and how long to look for it, seconds.
 const AGREEING: usize = 6;
-const AGREE: f64 = 0.06;
-const PATIENCE_S: f64 = 3.0;
+const AGREE: f64 = 0.03;
+const PATIENCE_S: f64 = 2.0;
+const HASTY_PATIENCE_S: f64 = 0.4;
 
 /// Measures on one device.
 pub struct Clock<'g> {
@@ -76,24 +77,24 @@ impl Measured {
 }
 
 impl<'g> Clock<'g> {
-    /// A clock for `gpu`; finds the reference's undisturbed time.
-    pub fn new(gpu: &'g Gpu, thorough: bool) -> Result<Clock<'g>, GpuError> {
+    /// A clock for `gpu`; finds the reference's undisturbed time. `known_s`: what an earlier clock found, which stands
+    /// where nothing faster is seen now.
+    pub fn new(gpu: &'g Gpu, thorough: bool, known_s: Option<f64>) -> Result<Clock<'g>, GpuError> {
         let mut clock = Clock::with_nominal(gpu, f64::INFINITY)?;
         clock.samples = if thorough { SAMPLES } else { HASTY_SAMPLES };
+        let patience = if thorough { PATIENCE_S } else { HASTY_PATIENCE_S };
         let started = std::time::Instant::now();
         let mut readings = Vec::new();
-        loop {
+        while readings.len() < AGREEING || started.elapsed().as_secs_f64() < patience {
             readings.push(clock.reference_s(clock.repeats)?);
-            let fastest = readings.iter().copied().fold(f64::INFINITY, f64::min);
-            let mut agreeing: Vec<f64> =
-                readings.iter().copied().filter(|s| *s <= fastest * (1.0 + AGREE)).collect();
-            let out_of_time = started.elapsed().as_secs_f64() > PATIENCE_S;
-            if agreeing.len() >= AGREEING && readings.len() >= 4 * AGREEING || out_of_time {
-                agreeing.sort_by(f64::total_cmp);
-                clock.nominal_s = agreeing[agreeing.len() / 2];
-                return Ok(clock);
-            }
         }
+        // The fastest may be an accident; a few that agree are not.
+        readings.sort_by(f64::total_cmp);
+        let agree = |at: &usize| readings[at + AGREEING - 1] <= readings[*at] * (1.0 + AGREE);
+        let first = (0..=readings.len() - AGREEING).find(agree).unwrap_or(0);
+        let found = readings[first + AGREEING / 2];
+        clock.nominal_s = known_s.filter(|s| *s > 0.0).map_or(found, |known| known.min(found));
+        Ok(clock)
     }
 
     /// A clock whose reference took `nominal_s` per pass, as a profile says.
@@ -201,17 +202,20 @@ impl<'g> Clock<'g> {
         }
         // Passes that are long by themselves vary less, and there is not all day.
         let n = if last > LONG_S { self.samples / 2 + 1 } else { self.samples };
-        let windows = self.paired_in_turn(n, 2, |kind| time(repeats << kind))?;
-        let (one, two) = (windows[0], windows[1]);
-        // Where noise hides the slope both windows count whole.
-        let slope = |one: f64, two: f64| match two > 1.2 * one {
-            true => (two - one) / repeats as f64,
-            false => (one + two) / (3 * repeats) as f64,
+        // An eighth and the whole, not N and 2N: a difference of near equals would treble their errors. One pass that
+        // fills the window by itself counts whole: a submit is nothing beside it.
+        let few = repeats / 8;
+        let kinds = if few == 0 { 1 } else { 2 };
+        let windows = self.paired_in_turn(n, kinds, |kind| time(if kind == 0 { repeats } else { few }))?;
+        let slope = |long: f64, short: Option<f64>| match short.filter(|short| long > 2.0 * short) {
+            Some(short) => (long - short) / (repeats - few) as f64,
+            None => long / repeats as f64,
         };
+        let (long, short) = (windows[0], windows.get(1));
         Ok(Measured {
-            seconds: slope(one.seconds, two.seconds),
-            spread: one.spread.max(two.spread),
-            raw_s: slope(one.raw_s, two.raw_s),
+            seconds: slope(long.seconds, short.map(|s| s.seconds)),
+            spread: long.spread,
+            raw_s: slope(long.raw_s, short.map(|s| s.raw_s)),
         })
     }
 }

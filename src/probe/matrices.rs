@@ -1,5 +1,5 @@
-//! The rate of a weight format's real matrix kernels: a small and a large matrix give the time per dispatch and
-//! the time per byte.
+//! The rate of a weight format's real matrix kernels, on matrices large enough to keep the adapter busy, many of them in
+//! turn. What a dispatch costs by itself is measured apart and taken off.
 
 use super::clock::Clock;
 use crate::base::DType;
@@ -12,10 +12,8 @@ use crate::kernels::{check, matmul, matvec, random};
 use crate::plan::profile::{MatrixReading, Reading};
 use crate::quant::PlaneLayout;
 
-/// [rows, cols] of the small matrix.
-const SMALL: [usize; 2] = [256, 256];
-/// [rows, cols] of large ones: the first that keeps the adapter busy for long enough.
-const LARGE: [[usize; 2]; 4] = [[512, 512], [1024, 1024], [4096, 4096], [16384, 4096]];
+/// [rows, cols]: the first that keeps the adapter busy for long enough.
+const LARGE: [[usize; 2]; 5] = [[512, 512], [1024, 1024], [4096, 1024], [4096, 4096], [16384, 4096]];
 /// At least this part of a large matrix's time is work, not overhead.
 const LEAST_WORK: f64 = 0.75;
 /// Long enough.
@@ -40,11 +38,9 @@ pub(super) fn measure(
     dtype: DType,
     prompt: bool,
     columns: u32,
+    dispatch_s: f64,
 ) -> Result<MatrixReading, GpuError> {
     let state = State { n_tokens: columns, ..State::default() };
-    let small = Bench::new(gpu, dtype, SMALL, 4, state)?;
-    let small_steps = small.steps(gpu, prompt, columns)?;
-    let small_s = clock.slope(&small_steps, state)?.each(small_steps.len());
     let (mut large, mut steps) = (None, Vec::new());
     for shape in LARGE {
         let Ok(bench) = Bench::new(gpu, dtype, shape, 1, state) else { break };
@@ -59,24 +55,16 @@ pub(super) fn measure(
     let Some((shape, seconds)) = large else {
         return Err(GpuError::Internal { adapter: gpu.facts().id(), cause: "no room for a matrix".into() });
     };
-    let bytes = small.parts[0].bytes() as f64;
     drop(steps);
     let count = (ROTATE_S / seconds.max(1e-6)).ceil().clamp(1.0, 64.0) as usize;
     let fits = (ROTATE_BYTES / Part::planes_bytes(dtype, shape).max(1)).clamp(1, 64) as usize;
     let bench = Bench::new(gpu, dtype, shape, count.min(fits), state)?;
     let steps = bench.steps(gpu, prompt, columns)?;
     let measured = clock.slope(&steps, state)?.each(steps.len());
-    let large_bytes = bench.parts[0].bytes() as f64;
-    // Noise of two readings must not make a large matrix look mostly like overhead.
-    let difference = (measured.value - small_s.value) / (large_bytes - bytes);
-    let per_byte = difference.clamp(LEAST_WORK * measured.value / large_bytes, measured.value / large_bytes);
-    Ok(MatrixReading {
-        prompt,
-        dtype,
-        columns,
-        fixed_s: (small_s.value - per_byte * bytes).max(0.0),
-        bytes_s: Reading { value: 1.0 / per_byte, spread: measured.spread },
-    })
+    let fixed_s = dispatch_s.min((1.0 - LEAST_WORK) * measured.value);
+    let bytes = bench.parts[0].bytes() as f64;
+    let bytes_s = Reading { value: bytes / (measured.value - fixed_s), spread: measured.spread };
+    Ok(MatrixReading { prompt, dtype, columns, fixed_s, bytes_s })
 }
 
 impl Bench {

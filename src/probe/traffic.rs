@@ -31,6 +31,9 @@ impl<'g> Traffic<'g> {
         // Last-level caches of discrete GPUs reach 128 MiB, of others 32 MiB: 4 to 16 times as much defeats them.
         let separate = matches!(gpu.facts().kind, AdapterKind::Discrete | AdapterKind::Virtual);
         let wanted = if separate { 2048u64 << 20 } else { 512 << 20 };
+        // Small devices keep room for everything else.
+        let room = gpu.facts().memory_bytes.filter(|_| separate).map_or(wanted, |bytes| bytes / 4);
+        let wanted = wanted.min(room).max(64 << 20);
         let piece = gpu.max_bound_bytes().min(256 << 20).min(wanted);
         let mut data = Vec::new();
         while (data.len() as u64 + 1) * piece <= wanted {
