@@ -198,7 +198,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) json: bool,
     /// Choose the best quantization that is predicted to reach this speed, tokens per second
-    #[arg(long, value_name = "TOK/S", conflicts_with = "quant")]
+    #[arg(long, allow_negative_numbers = true, value_name = "TOK/S", conflicts_with = "quant")]
     pub(super) min_tps: Option<f64>,
     /// Neither measure, predict nor choose: load the model as it is
     #[arg(long)]

@@ -51,13 +51,20 @@ pub(super) struct PlanArgs {
     #[arg(long, value_name = "SPEC", conflicts_with = "profile", help_heading = "Machine")]
     pub(super) spec: Option<String>,
     /// What the machine costs, US dollars per hour [default: known for some --spec]
-    #[arg(long, value_name = "USD", help_heading = "Machine")]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD", help_heading = "Machine")]
     pub(super) price: Option<f64>,
     /// What the machine draws, watts; with --kwh instead of --price
-    #[arg(long, value_name = "W", requires = "kwh", conflicts_with = "price", help_heading = "Machine")]
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        value_name = "W",
+        requires = "kwh",
+        conflicts_with = "price",
+        help_heading = "Machine"
+    )]
     pub(super) watts: Option<f64>,
     /// What a kilowatt-hour costs, US dollars
-    #[arg(long, value_name = "USD", help_heading = "Machine")]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD", help_heading = "Machine")]
     pub(super) kwh: Option<f64>,
     /// Ignore what earlier runs on this adapter achieved
     #[arg(long)]
@@ -78,10 +85,10 @@ pub(super) struct GoalArgs {
     #[arg(long, value_enum, value_name = "AIM")]
     pub(super) goal: Option<AimArg>,
     /// Fewest tokens per second for every sequence
-    #[arg(long, value_name = "TOK/S")]
+    #[arg(long, allow_negative_numbers = true, value_name = "TOK/S")]
     pub(super) min_tps: Option<f64>,
     /// Longest time to the first token, seconds
-    #[arg(long, value_name = "S")]
+    #[arg(long, allow_negative_numbers = true, value_name = "S")]
     pub(super) max_ttft: Option<f64>,
     /// Sequences to serve at once
     #[arg(long, value_name = "N")]
