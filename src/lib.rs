@@ -59,7 +59,7 @@
 //! | [`kernels`] | one file per kernel beside its WGSL file: parameters, variants, step, f64 reference, checks | base, quant, gpu |
 //! | [`probe`] | an open device → its profile, measured with the kernels that run models | base, quant, plan, gpu, kernels |
 //! | [`engine`] | loading, the memory sum, the order of operations, sessions, sampling, generation, perplexity, what quantizing costs; several sequences at once | all above but probe |
-//! | [`bench`] | whole steps, a grid of them against the planner, single kernels against the bandwidth | all above |
+//! | [`mod@bench`] | whole steps, a grid of them against the planner, single kernels against the bandwidth | all above |
 //! | `cli` | arguments, progress, output; one file per command | all above |
 //!
 //! Beside `src`: `shaders/` (one entry point `main` per file; `shaders/shared/` holds pieces without one),

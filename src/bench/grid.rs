@@ -55,9 +55,13 @@ pub fn summary(errors: impl Iterator<Item = f64>) -> (f64, f64) {
     (speed::median(&all), worst)
 }
 
-/// How long measuring may take per cell.
+/// Which cells, and how long measuring each may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Effort {
+pub struct Grid<'a> {
+    /// Sequences together.
+    pub batches: &'a [usize],
+    /// Positions.
+    pub contexts: &'a [usize],
     /// Seconds of decode steps.
     pub step_s: f64,
     /// Most steps.
@@ -71,24 +75,23 @@ pub fn measure(
     model: &Model,
     clock: &Clock<'_>,
     quant: DType,
-    batches: &[usize],
-    contexts: &[usize],
-    effort: Effort,
+    grid: Grid<'_>,
     predicted: &dyn Fn(usize, usize) -> (f64, f64),
     progress: &mut dyn FnMut(&Point) -> bool,
 ) -> Result<Vec<Point>, EngineError> {
+    let Grid { batches, contexts, step_s, steps, prompts: with_prompts } = grid;
     let mut points: Vec<Point> = Vec::new();
     let mut prompts = Vec::new();
     for n in batches {
         let mut batch = Batch::new(model, *n)?;
         batch.pretend_position(contexts.iter().copied().max().unwrap_or(0))?;
-        if effort.prompts && prompts.is_empty() {
+        if with_prompts && prompts.is_empty() {
             for context in contexts {
                 prompts.push(prompt_s(&mut batch, clock, model.sizes().chunk, *context)?);
             }
         }
         for (i, context) in contexts.iter().enumerate() {
-            let measured = speed::step_s(&mut batch, clock, *context, effort.step_s, effort.steps)?;
+            let measured = speed::step_s(&mut batch, clock, *context, step_s, steps)?;
             let (predicted_s, predicted_first_s) = predicted(*n, *context);
             let point = Point {
                 quant,

@@ -13,7 +13,7 @@ use super::plan::{Setting, Target, here, table_of, wanted};
 use super::subject::Subject;
 use super::{DONE, Exit, bench, interrupt, open, print, print_json, profiles};
 use crate::base::DType;
-use crate::bench::grid::{self, Effort, Point, Verdict};
+use crate::bench::grid::{self, Grid, Point, Verdict};
 use crate::engine::LoadOptions;
 use crate::engine::model::default_chunk;
 use crate::gpu::Gpu;
@@ -148,20 +148,17 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
             });
             found.map_or((f64::NAN, f64::NAN), |cell| (cell.step.total(), cell.first_token_s))
         };
-        let effort = Effort { step_s: args.seconds, steps: 400, prompts: !args.no_prompts };
-        points.extend(grid::measure(
-            &model,
-            &clock,
-            *quant,
-            &args.batch,
-            &args.contexts,
-            effort,
-            &predicted,
-            &mut |point| {
-                open::note(&progress(subject, point));
-                !interrupt::requested()
-            },
-        )?);
+        let grid = Grid {
+            batches: &args.batch,
+            contexts: &args.contexts,
+            step_s: args.seconds,
+            steps: 400,
+            prompts: !args.no_prompts,
+        };
+        points.extend(grid::measure(&model, &clock, *quant, grid, &predicted, &mut |point| {
+            open::note(&progress(subject, point));
+            !interrupt::requested()
+        })?);
     }
     let judged = tables
         .into_iter()

@@ -83,7 +83,7 @@ pub struct RopeKv<'a> {
     pub k_cache: &'a Slice,
     /// As `k_cache`.
     pub v_cache: &'a Slice,
-    /// [`State`].
+    /// [`State`](crate::gpu::graph::State).
     pub state: &'a Slice,
     /// Floats per row of qkv.
     pub x_stride: usize,

@@ -121,7 +121,7 @@ impl<'g> Traffic<'g> {
 
     /// Writes from the host.
     pub(super) fn upload(&self, clock: &Clock<'_>) -> Result<Reading, GpuError> {
-        let host: Vec<u8> = (0..TRANSFER).map(|i| (i * 31 >> 3) as u8).collect();
+        let host: Vec<u8> = (0..TRANSFER).map(|i| ((i * 31) >> 3) as u8).collect();
         let to = self.gpu.buffer("upload", TRANSFER)?;
         self.timed(clock, TRANSFER, || {
             self.gpu.write(&to, 0, &host);
