@@ -9,8 +9,8 @@ use crate::gpu::Step;
 use crate::kernels::attention::Geometry;
 use crate::probe::Clock;
 
-/// Bytes of weights that a pass of one kind of step should read, so that caches do not hold them.
-const ROTATE_BYTES: u64 = 256 << 20;
+/// Weights of fewer bytes may stay in a large cache from pass to pass.
+const CACHED_BYTES: u64 = 256 << 20;
 
 /// One kind of step: all layers' together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -137,5 +137,5 @@ fn work(
 
 /// Would caches hold all weights of this model, so that rates above the memory's are no wonder?
 pub fn fits_caches(model: &Model) -> bool {
-    model.needs().weights < ROTATE_BYTES
+    model.needs().weights < CACHED_BYTES
 }

@@ -267,8 +267,7 @@ fn cpu_name() -> String {
 
 /// `2026-11-24T14:00:00Z`
 pub(super) fn utc_now() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    utc(now)
+    utc(super::unix_time())
 }
 
 /// Civil date of a day count (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).

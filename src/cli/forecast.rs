@@ -8,6 +8,7 @@ use super::open::{Source, note};
 use super::plan::{Setting, Target, here, table_of, wanted};
 use super::profiles;
 use super::subject::{DEMO, Subject};
+use super::unix_time;
 use crate::base::DType;
 use crate::bench::speed::median;
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
@@ -177,10 +178,6 @@ impl Forecast {
         profiles::keep_history(gpu, &self.history);
         Some(closing)
     }
-}
-
-fn unix_time() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Seconds by which a step takes longer per position, by Theil's median of slopes between the halves: what attention

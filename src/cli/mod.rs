@@ -95,6 +95,12 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
 }
 
+/// Seconds since 1970.
+fn unix_time() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Writes to stdout at once.
 fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();

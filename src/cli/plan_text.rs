@@ -238,8 +238,7 @@ fn si(n: f64) -> String {
 
 /// How long ago.
 fn when(unix_time: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    match now.saturating_sub(unix_time) {
+    match super::unix_time().saturating_sub(unix_time) {
         s if s < 120 => "just now".to_owned(),
         s if s < 7200 => format!("{} minutes ago", s / 60),
         s if s < 172_800 => format!("{} hours ago", s / 3600),

@@ -5,7 +5,7 @@ use crate::engine::EngineError;
 use crate::engine::forward::{self, Sizes};
 use crate::engine::loader;
 use crate::formats::Archive;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, main_memory_available};
 use crate::model::ModelSpec;
 use crate::plan::memory::HEADROOM_BYTES;
 pub use crate::plan::memory::Memory as Needs;
@@ -30,12 +30,7 @@ pub fn available(facts: &AdapterFacts, limit: Option<u64>) -> Option<Available> 
     if let (Some(bytes), true) = (facts.memory_bytes, separate) {
         return Some(Available { bytes, source: "device memory as the driver tells".to_owned() });
     }
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    let bytes = match system.available_memory() {
-        0 => system.total_memory(),
-        bytes => bytes,
-    };
+    let bytes = main_memory_available();
     (facts.shares_main_memory() && bytes > 0)
         .then(|| Available { bytes, source: "main memory available, which the adapter shares".to_owned() })
 }

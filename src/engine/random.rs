@@ -33,7 +33,7 @@ impl<'a> Random<'a> {
             None => output.clone(),
         };
         let output_norm = self.constant(spec.hidden, 1.0)?;
-        let mut stacks = matrices.layers.iter().copied().peekable();
+        let mut stacks = matrices.layers.iter().copied();
         let mut next = |rows: usize| {
             let mut stack = Vec::new();
             let mut found = 0;

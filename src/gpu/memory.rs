@@ -1,5 +1,15 @@
 //! How much memory an adapter has of its own. wgpu does not tell; the APIs below it do.
 
+/// Bytes of main memory that programs may still take; all of it where the system tells no more; 0: nobody tells.
+pub fn main_memory_available() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    match system.available_memory() {
+        0 => system.total_memory(),
+        bytes => bytes,
+    }
+}
+
 /// Bytes of device-local memory, where the API tells. On Metal memory is the machine's.
 pub(super) fn device_bytes(adapter: &wgpu::Adapter) -> Option<u64> {
     let bytes = vulkan(adapter).or_else(|| dx12(adapter))?;

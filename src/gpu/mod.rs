@@ -16,3 +16,4 @@ pub use compose::{Access, Const, KernelSpec, Shader, Snippet};
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
 pub use graph::{Extent, Graph, Grid, Step};
+pub use memory::main_memory_available;

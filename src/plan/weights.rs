@@ -133,23 +133,3 @@ impl Matrices {
         self.active().map(|m| 2 * m.rows as u64 * m.cols as u64).sum()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn types_that_do_not_divide_the_rows_get_a_finer_stand_in() {
-        for (wanted, cols, expected) in [
-            (DType::Q4K, 512, DType::Q4K),
-            (DType::Q4K, 576, DType::Q5_0),
-            (DType::Q5K, 96, DType::Q5_1),
-            (DType::Q6K, 64, DType::Q8_0),
-            (DType::Q6K, 172, DType::F16),
-            (DType::Q4_0, 172, DType::F16),
-            (DType::F16, 172, DType::F16),
-        ] {
-            assert_eq!(fitting(wanted, cols), expected, "{wanted} of {cols}");
-        }
-    }
-}

@@ -1,7 +1,7 @@
 //! How much memory the adapter gives, proved by allocating. Never more than what the operating system calls
 //! available less a margin: a shared machine must not be pushed into swapping.
 
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, main_memory_available};
 use crate::plan::profile::MemoryReading;
 
 /// Bytes per buffer.
@@ -38,14 +38,4 @@ pub(super) fn measure(gpu: &Gpu) -> MemoryReading {
     // Freed buffers go back to the driver with the next poll.
     let _ = gpu.flush();
     MemoryReading { allocated_bytes, claimed_bytes, stopped_by }
-}
-
-/// Main memory that programs may still take.
-fn main_memory_available() -> u64 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    match system.available_memory() {
-        0 => system.total_memory(),
-        bytes => bytes,
-    }
 }

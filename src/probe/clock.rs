@@ -11,7 +11,7 @@
 
 use crate::base::DType;
 use crate::gpu::graph::State;
-use crate::gpu::{Gpu, GpuError, Slice, Step};
+use crate::gpu::{Gpu, GpuError, Step};
 use crate::kernels::linear::Linear;
 use crate::kernels::variants::Variants;
 use crate::kernels::weights::Part;
@@ -25,7 +25,6 @@ const WINDOW_S: f64 = 0.012;
 const MAX_DISPATCHES: usize = 20_000;
 /// Samples of each window; of windows that are long even so, half as many.
 const SAMPLES: usize = 6;
-const HASTY_SAMPLES: usize = 6;
 const LONG_S: f64 = 0.05;
 /// Samples count as undisturbed when the reference around them took at most this many times its undisturbed time.
 const CALM: f64 = 1.15;
@@ -47,10 +46,8 @@ pub struct Clock<'g> {
     reference: Step,
     state: State,
     repeats: usize,
-    samples: usize,
     /// Undisturbed seconds of one pass over the reference.
     nominal_s: f64,
-    _data: [Slice; 3],
 }
 
 /// Seconds per pass.
@@ -81,7 +78,6 @@ impl<'g> Clock<'g> {
     /// where nothing faster is seen now.
     pub fn new(gpu: &'g Gpu, thorough: bool, known_s: Option<f64>) -> Result<Clock<'g>, GpuError> {
         let mut clock = Clock::with_nominal(gpu, f64::INFINITY)?;
-        clock.samples = if thorough { SAMPLES } else { HASTY_SAMPLES };
         let patience = if thorough { PATIENCE_S } else { HASTY_PATIENCE_S };
         let started = std::time::Instant::now();
         let mut readings = Vec::new();
@@ -119,15 +115,7 @@ impl<'g> Clock<'g> {
             state: &state_slice,
         };
         let reference = matvec::step(gpu, "reference", Variants::of(gpu).matvec(DType::F16, 1), linear)?;
-        let mut clock = Clock {
-            gpu,
-            reference,
-            state,
-            repeats: 1,
-            samples: SAMPLES,
-            nominal_s,
-            _data: [x, y, state_slice],
-        };
+        let mut clock = Clock { gpu, reference, state, repeats: 1, nominal_s };
         clock.reference_s(1)?; // the first run also compiles, on some drivers
         while clock.repeats < MAX_DISPATCHES {
             let window = clock.reference_s(clock.repeats)? * clock.repeats as f64;
@@ -201,7 +189,7 @@ impl<'g> Clock<'g> {
             last = time(repeats)?;
         }
         // Passes that are long by themselves vary less, and there is not all day.
-        let n = if last > LONG_S { self.samples / 2 + 1 } else { self.samples };
+        let n = if last > LONG_S { SAMPLES / 2 + 1 } else { SAMPLES };
         // An eighth and the whole, not N and 2N: a difference of near equals would treble their errors. One pass that
         // fills the window by itself counts whole: a submit is nothing beside it.
         let few = repeats / 8;
