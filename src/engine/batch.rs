@@ -63,6 +63,7 @@ impl<'m> Batch<'m> {
     /// Feeds a prompt to one sequence, in chunks, and returns the greedy choice after it.
     pub fn feed(&mut self, sequence: usize, ids: &[u32]) -> Result<u32, EngineError> {
         self.check(sequence, ids)?;
+        let end = self.positions[sequence] + ids.len();
         for chunk in ids.chunks(self.sizes.chunk) {
             let n_tokens = chunk.len() as u32;
             let pos = self.positions[sequence] as u32;
@@ -70,18 +71,16 @@ impl<'m> Batch<'m> {
             let state =
                 State { pos, n_tokens, first_logit: n_tokens - 1, sequence: sequence_id, ..State::default() };
             self.begin(chunk, state);
-            self.run_prompt(state)?;
-            self.gpu().wait()?;
+            forward::run_prompt(self.gpu(), &self.graphs, state)?;
             self.positions[sequence] += chunk.len();
+            // Only the last chunk's logits are of use.
+            if self.positions[sequence] == end {
+                self.gpu().run(&self.graphs.head, state)?;
+            }
+            self.gpu().wait()?;
         }
         let best = self.gpu().read(&self.buffers.best)?;
         self.choice(&best[..16], sequence)
-    }
-
-    /// A chunk of a prompt through all layers, with the last token's greedy choice; does not wait.
-    fn run_prompt(&self, state: State) -> Result<(), EngineError> {
-        forward::run_prompt(self.gpu(), &self.graphs, state)?;
-        Ok(self.gpu().run(&self.graphs.head, state)?)
     }
 
     /// Feeds one token to every sequence and returns the greedy choices: one pass, one submit.

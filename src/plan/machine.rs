@@ -152,7 +152,8 @@ impl Machine {
         let layers = load.spec.n_layers as f64;
         cost.add(layers, attention.fixed_s, 0.0);
         let matrices_s = cost.variable_s;
-        work.small_s = small_steps(profile, load, batch, batch, &mut cost)?;
+        work.small_s = small_steps(profile, &body_steps(load.spec, batch), 1.0, &mut cost)?;
+        work.small_s += small_steps(profile, &head_steps(load.spec, batch), 1.0, &mut cost)?;
         work.small_s += layers * batch as f64 * attention.sequence_s;
         work.dispatches = cost.dispatches;
         Ok((work, constants(profile, &work, cost, matrices_s, &attention)))
@@ -202,11 +203,11 @@ impl Machine {
             }
             let fixed_s = if n == 1 { attention.fixed_s } else { attention.prompt_fixed_s };
             cost.add(times * load.spec.n_layers as f64, fixed_s, 0.0);
-            let small_s = small_steps(profile, load, n, 0, &mut cost)?;
-            work.small_s += times * small_s;
+            work.small_s += small_steps(profile, &body_steps(load.spec, n), times, &mut cost)?;
             chunks += times;
             left -= if n == chunk { left / chunk * chunk } else { n };
         }
+        work.small_s += small_steps(profile, &head_steps(load.spec, 1), 1.0, &mut cost)?;
         let (fixed_s, s_per_byte) = matvec(profile, load.matrices.output.dtype, 1)?;
         let output = &load.matrices.output;
         cost.add(parts(profile, output), fixed_s, output.bytes().unwrap_or(0) as f64 * s_per_byte);
@@ -259,31 +260,33 @@ fn parts(profile: &Profile, matrix: &Matrix) -> f64 {
     matrix.bytes().unwrap_or(0).div_ceil(limit).max(1) as f64
 }
 
-/// Seconds of the items of small steps of one run, and their dispatches added to `cost`.
-fn small_steps(
-    profile: &Profile,
-    load: &Load<'_>,
-    tokens: usize,
-    logits: usize,
-    cost: &mut Cost,
-) -> Result<f64, PlanError> {
-    let spec = load.spec;
+/// Small steps by name: (times per run, items each).
+type Small = [(&'static str, f64, usize)];
+
+/// Those between the matrices, for `tokens` tokens.
+fn body_steps(spec: &ModelSpec, tokens: usize) -> [(&'static str, f64, usize); 4] {
     let layers = spec.n_layers as f64;
-    let head = if logits == 0 { 0.0 } else { 1.0 };
     let qkv = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim;
-    let steps = [
+    [
         ("embed", 1.0, tokens * spec.hidden),
         ("norm", 2.0 * layers, tokens * spec.hidden),
-        ("norm", head, logits * spec.hidden),
         ("rope", layers, tokens * qkv),
         ("glu", layers, tokens * spec.intermediate),
-        ("argmax", head, logits * spec.vocab),
-    ];
+    ]
+}
+
+/// Those around the output matrix, for `rows` rows of logits.
+fn head_steps(spec: &ModelSpec, rows: usize) -> [(&'static str, f64, usize); 2] {
+    [("norm", 1.0, rows * spec.hidden), ("argmax", 1.0, rows * spec.vocab)]
+}
+
+/// Seconds of the items of small steps of `runs` runs; their dispatches are added to `cost`.
+fn small_steps(profile: &Profile, steps: &Small, runs: f64, cost: &mut Cost) -> Result<f64, PlanError> {
     let mut seconds = 0.0;
     for (name, times, items) in steps {
-        let step = profile.small.get(name).ok_or(PlanError::Unmeasured { what: name.to_owned() })?;
-        cost.add(times, step.fixed_s, 0.0);
-        seconds += times * items as f64 * step.item_s;
+        let step = profile.small.get(*name).ok_or(PlanError::Unmeasured { what: (*name).to_owned() })?;
+        cost.add(runs * times, step.fixed_s, 0.0);
+        seconds += runs * times * *items as f64 * step.item_s;
     }
     Ok(seconds)
 }
