@@ -169,7 +169,7 @@ impl Forecast {
             model: self.subject.described.name.clone(),
             quant: self.cell.name.clone(),
             batch: 1,
-            binds: self.cell.binds,
+            shares: self.cell.step.shares(),
             tokens: steps.len(),
             predicted_tok_s: 1.0 / predicted.total(),
             achieved_tok_s: 1.0 / achieved_s,

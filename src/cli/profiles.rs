@@ -32,11 +32,10 @@ pub(super) fn kept(gpu: &Gpu) -> Option<Profile> {
 
 /// Measures anew, with progress on stderr, and keeps the result.
 pub(super) fn measure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
-    let known_s = kept(gpu).map(|profile| profile.reference_s);
     let live = std::io::stderr().is_terminal();
     let bar = bar(1000, "{msg:24} {wide_bar} {percent} % {elapsed}");
     let mut told = -1;
-    let measured = probe::measure(gpu, wanted, known_s, &mut |what, done| {
+    let measured = probe::measure(gpu, wanted, &mut |what, done| {
         bar.set_position((done * 1000.0) as u64);
         bar.set_message(what.to_owned());
         let quarter = (done * 4.0) as i32;

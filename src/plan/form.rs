@@ -97,6 +97,13 @@ impl Time {
         self.fixed_s + self.launches_s + self.matrices_s + self.positions_s + self.kv_s + self.small_s
     }
 
+    /// Parts of the whole: matrices, attention, and everything that no bandwidth helps against.
+    pub fn shares(&self) -> [f64; 3] {
+        let parts =
+            [self.matrices_s, self.kv_s + self.positions_s, self.launches_s + self.fixed_s + self.small_s];
+        parts.map(|part| part / self.total())
+    }
+
     /// What most of the time goes to; of equals the first in the order of [`Bound`].
     pub fn binds(&self) -> Bound {
         let parts = [

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::form::Bound;
-
 /// Most runs kept per adapter.
 pub const MAX_RUNS: usize = 200;
 /// Runs that a correction looks at, the newest.
@@ -12,6 +10,8 @@ const WINDOW: usize = 15;
 const FEWEST: usize = 2;
 /// Ratios beyond this (or below its inverse) say that something else was going on.
 const ABSURD: f64 = 5.0;
+/// Steps are alike when at least this part of their time goes to the same things.
+const ALIKE: f64 = 0.6;
 
 /// One run on one adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,8 +22,8 @@ pub struct Run {
     pub quant: String,
     /// Sequences together.
     pub batch: usize,
-    /// What was predicted to bind.
-    pub binds: Bound,
+    /// What the predicted time was made of ([`crate::plan::form::Time::shares`]).
+    pub shares: [f64; 3],
     /// Decoded tokens that were timed.
     pub tokens: usize,
     /// Tokens per second that the model of costs gave, uncorrected.
@@ -68,10 +68,11 @@ impl History {
         }
     }
 
-    /// The correction for weights of `quant` in a step bound by `binds`, from runs of that kind; `None` when there are too
-    /// few. What launches cost a small model says nothing of a large one that reads weights.
-    pub fn correction(&self, quant: &str, binds: Bound) -> Option<Correction> {
-        let alike = self.runs.iter().rev().filter(|run| run.quant == quant && run.binds == binds);
+    /// The correction for weights of `quant` in a step whose time is made of `shares`, from runs of that kind; `None` when
+    /// there are too few. What launches cost a small model says nothing of a large one that reads weights.
+    pub fn correction(&self, quant: &str, shares: [f64; 3]) -> Option<Correction> {
+        let overlap = |run: &Run| run.shares.iter().zip(shares).map(|(a, b)| a.min(b)).sum::<f64>();
+        let alike = self.runs.iter().rev().filter(|run| run.quant == quant && overlap(run) >= ALIKE);
         let mut ratios: Vec<f64> = alike.take(WINDOW).map(Run::ratio).collect();
         ratios.sort_by(f64::total_cmp);
         let ratio = *ratios.get(ratios.len() / 2)?;
@@ -83,12 +84,14 @@ impl History {
 mod tests {
     use super::*;
 
+    const WEIGHTS: [f64; 3] = [0.6, 0.1, 0.3];
+
     fn run(quant: &str, ratio: f64) -> Run {
         Run {
             model: "m".into(),
             quant: quant.into(),
             batch: 1,
-            binds: Bound::Weights,
+            shares: WEIGHTS,
             tokens: 100,
             predicted_tok_s: 10.0,
             achieved_tok_s: 10.0 * ratio,
@@ -99,19 +102,21 @@ mod tests {
     #[test]
     fn corrections_are_medians_of_the_same_type_first() {
         let mut history = History::default();
-        assert_eq!(history.correction("f16", Bound::Weights), None);
+        assert_eq!(history.correction("f16", WEIGHTS), None);
         history.push(run("f16", 0.8));
-        assert_eq!(history.correction("f16", Bound::Weights), None, "one run may be an accident");
+        assert_eq!(history.correction("f16", WEIGHTS), None, "one run may be an accident");
         for ratio in [0.9, 0.7] {
             history.push(run("f16", ratio));
         }
         for ratio in [1.2, 1.1, 1.3] {
             history.push(run("q4_0", ratio));
         }
-        assert_eq!(history.correction("f16", Bound::Weights), Some(Correction { ratio: 0.8, runs: 3 }));
-        assert_eq!(history.correction("q4_0", Bound::Weights), Some(Correction { ratio: 1.2, runs: 3 }));
-        assert_eq!(history.correction("q8_0", Bound::Weights), None, "no run of that type");
-        assert_eq!(history.correction("f16", Bound::Launches), None, "no run bound alike");
+        assert_eq!(history.correction("f16", WEIGHTS), Some(Correction { ratio: 0.8, runs: 3 }));
+        assert_eq!(history.correction("q4_0", WEIGHTS), Some(Correction { ratio: 1.2, runs: 3 }));
+        assert_eq!(history.correction("q8_0", WEIGHTS), None, "no run of that type");
+        assert_eq!(history.correction("f16", [0.2, 0.1, 0.7]), None, "no run of such steps");
+        let near = history.correction("f16", [0.49, 0.02, 0.49]);
+        assert_eq!(near, Some(Correction { ratio: 0.8, runs: 3 }), "a near tie is no other kind");
         let before = history.clone();
         for ratio in [f64::NAN, f64::INFINITY, 0.0, 100.0] {
             history.push(run("f16", ratio));
@@ -129,6 +134,6 @@ mod tests {
             history.push(run("f16", 1.0));
         }
         assert_eq!(history.runs.len(), MAX_RUNS);
-        assert_eq!(history.correction("f16", Bound::Weights).map(|c| c.ratio), Some(1.0));
+        assert_eq!(history.correction("f16", WEIGHTS).map(|c| c.ratio), Some(1.0));
     }
 }

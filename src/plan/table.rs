@@ -161,7 +161,7 @@ fn cell(
     let prompt_s = form::time(&prompt_work, &prompt_constants).total();
     let stored_as = matrices.main_dtype();
     let name = quant.unwrap_or(stored_as).name().to_owned();
-    let correction = request.history.and_then(|history| history.correction(&name, step.binds()));
+    let correction = request.history.and_then(|history| history.correction(&name, step.shares()));
     let factor = correction.map_or(1.0, |c| c.ratio);
     let decode_tok_s = factor / step.total();
     let step_bytes = work.weight_bytes + work.kv_bytes;

@@ -9,6 +9,8 @@
 //! Of steps, windows of few and of many repeats in one pass take turns, and the slope between their estimates is the time
 //! of a pass: that cancels what a submit costs.
 
+use std::cell::RefCell;
+
 use crate::base::DType;
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Step};
@@ -30,15 +32,17 @@ const LONG_S: f64 = 0.05;
 const CALM: f64 = 1.15;
 /// Fewest undisturbed samples that an estimate is made of.
 const FEWEST: usize = 3;
+/// Of so many samples the fastest ones tell more than ratios to the reference, which suffers from neighbours in its own way.
+const MANY: usize = 9;
 /// Rows and columns of the reference's matrix, f16.
 const REFERENCE: usize = 1024;
 /// Length of a reference reading.
 const REFERENCE_S: f64 = 0.0015;
-/// Readings that must agree on the reference's undisturbed time, how well, and how long to look for it, seconds.
-const AGREEING: usize = 6;
-const AGREE: f64 = 0.03;
-const PATIENCE_S: f64 = 2.0;
-const HASTY_PATIENCE_S: f64 = 0.4;
+/// The part of the reference's readings that are faster than its undisturbed time: a few may be accidents.
+const UNDISTURBED: f64 = 0.05;
+/// How long to look for it at first, seconds.
+const PATIENCE_S: f64 = 1.0;
+const HASTY_PATIENCE_S: f64 = 0.3;
 
 /// Measures on one device.
 pub struct Clock<'g> {
@@ -46,8 +50,10 @@ pub struct Clock<'g> {
     reference: Step,
     state: State,
     repeats: usize,
-    /// Undisturbed seconds of one pass over the reference.
-    nominal_s: f64,
+    /// Undisturbed seconds of one pass over the reference; `None`: as the readings so far show.
+    nominal_s: Option<f64>,
+    /// Readings of the reference, seconds.
+    readings: RefCell<Vec<f64>>,
 }
 
 /// Seconds per pass.
@@ -74,22 +80,15 @@ impl Measured {
 }
 
 impl<'g> Clock<'g> {
-    /// A clock for `gpu`; finds the reference's undisturbed time. `known_s`: what an earlier clock found, which stands
-    /// where nothing faster is seen now.
-    pub fn new(gpu: &'g Gpu, thorough: bool, known_s: Option<f64>) -> Result<Clock<'g>, GpuError> {
+    /// A clock for `gpu`, which learns the reference's undisturbed time as it goes, first for a moment.
+    pub fn new(gpu: &'g Gpu, thorough: bool) -> Result<Clock<'g>, GpuError> {
         let mut clock = Clock::with_nominal(gpu, f64::INFINITY)?;
+        clock.nominal_s = None;
         let patience = if thorough { PATIENCE_S } else { HASTY_PATIENCE_S };
         let started = std::time::Instant::now();
-        let mut readings = Vec::new();
-        while readings.len() < AGREEING || started.elapsed().as_secs_f64() < patience {
-            readings.push(clock.reference_s(clock.repeats)?);
+        while started.elapsed().as_secs_f64() < patience {
+            clock.reference_s(clock.repeats)?;
         }
-        // The fastest may be an accident; a few that agree are not.
-        readings.sort_by(f64::total_cmp);
-        let agree = |at: &usize| readings[at + AGREEING - 1] <= readings[*at] * (1.0 + AGREE);
-        let first = (0..=readings.len() - AGREEING).find(agree).unwrap_or(0);
-        let found = readings[first + AGREEING / 2];
-        clock.nominal_s = known_s.filter(|s| *s > 0.0).map_or(found, |known| known.min(found));
         Ok(clock)
     }
 
@@ -115,7 +114,14 @@ impl<'g> Clock<'g> {
             state: &state_slice,
         };
         let reference = matvec::step(gpu, "reference", Variants::of(gpu).matvec(DType::F16, 1), linear)?;
-        let mut clock = Clock { gpu, reference, state, repeats: 1, nominal_s };
+        let mut clock = Clock {
+            gpu,
+            reference,
+            state,
+            repeats: 1,
+            nominal_s: Some(nominal_s),
+            readings: RefCell::default(),
+        };
         clock.reference_s(1)?; // the first run also compiles, on some drivers
         while clock.repeats < MAX_DISPATCHES {
             let window = clock.reference_s(clock.repeats)? * clock.repeats as f64;
@@ -130,12 +136,26 @@ impl<'g> Clock<'g> {
 
     /// Undisturbed seconds of one pass over the reference.
     pub fn nominal_s(&self) -> f64 {
-        self.nominal_s
+        self.nominal_s.unwrap_or_else(|| {
+            let mut readings = self.readings.borrow_mut();
+            readings.sort_by(f64::total_cmp);
+            let at = (UNDISTURBED * readings.len() as f64) as usize;
+            readings.get(at).copied().unwrap_or(f64::INFINITY)
+        })
+    }
+
+    /// Undisturbed seconds of a product with a matrix of `weights` weights, were it as fast as the reference.
+    pub fn nominal_s_of(&self, weights: usize) -> f64 {
+        self.nominal_s() * weights as f64 / (REFERENCE * REFERENCE) as f64
     }
 
     /// Seconds of one pass over the reference now.
     fn reference_s(&self, repeats: usize) -> Result<f64, GpuError> {
-        Ok(self.gpu.time(&[&self.reference], repeats, self.state)? / repeats as f64)
+        let seconds = self.gpu.time(&[&self.reference], repeats, self.state)? / repeats as f64;
+        if repeats >= self.repeats {
+            self.readings.borrow_mut().push(seconds);
+        }
+        Ok(seconds)
     }
 
     /// Takes `n` readings of `run`, which returns seconds, each between two of the reference.
@@ -144,16 +164,17 @@ impl<'g> Clock<'g> {
         n: usize,
         mut run: impl FnMut() -> Result<f64, E>,
     ) -> Result<Measured, E> {
-        self.paired_in_turn(n, 1, |_| run()).map(|mut all| all.swap_remove(0))
+        let samples = self.paired_in_turn(n, 1, |_| run())?;
+        Ok(estimate_of(self.nominal_s(), &samples[0]))
     }
 
-    /// As [`Clock::paired`], of `kinds` different runs that take turns.
+    /// As [`Clock::paired`], of `kinds` different runs that take turns; the samples of each.
     fn paired_in_turn<E: From<GpuError>>(
         &self,
         n: usize,
         kinds: usize,
         mut run: impl FnMut(usize) -> Result<f64, E>,
-    ) -> Result<Vec<Measured>, E> {
+    ) -> Result<Vec<Vec<Sample>>, E> {
         let mut samples: Vec<Vec<Sample>> = vec![Vec::with_capacity(n); kinds];
         let mut repeats = self.repeats;
         // (seconds of a pass, how much it counts: the passes)
@@ -168,7 +189,7 @@ impl<'g> Clock<'g> {
             samples[i % kinds].push(Sample { seconds, around });
             before = after;
         }
-        Ok(samples.iter().map(|samples| estimate_of(self.nominal_s, samples)).collect())
+        Ok(samples)
     }
 
     /// Seconds that one pass over `steps` takes when passes follow one another without a gap.
@@ -178,33 +199,80 @@ impl<'g> Clock<'g> {
 
     /// As [`Clock::slope`], of steps picked from a graph.
     pub fn slope_of(&self, steps: &[&Step], state: State) -> Result<Measured, GpuError> {
+        let mut windows = Windows::default();
+        self.sample(steps, state, SAMPLES, &mut windows)?;
+        Ok(self.estimate(&windows))
+    }
+
+    /// Adds `n` samples of passes over `steps` to `windows`, which belongs to steps like these: a neighbour may be busy for
+    /// as long as these samples take, hardly so again in a later round.
+    pub fn sample(
+        &self,
+        steps: &[&Step],
+        state: State,
+        n: usize,
+        windows: &mut Windows,
+    ) -> Result<(), GpuError> {
         let time = |repeats: usize| self.gpu.time(steps, repeats, state);
         time(1)?; // the first run also compiles, on some drivers
         let most = (MAX_DISPATCHES / steps.len().max(1)).max(2) / 2;
-        let mut repeats = 1;
-        let mut last = time(1)?;
-        while last < WINDOW_S && repeats < most {
-            let wanted = (repeats as f64 * WINDOW_S / last.max(1e-6)).ceil() as usize;
-            repeats = wanted.clamp(repeats + 1, 8 * repeats).min(most);
-            last = time(repeats)?;
+        if windows.repeats == 0 {
+            let mut repeats = 1;
+            let mut last = time(1)?.min(time(1)?);
+            while last < WINDOW_S && repeats < most {
+                let wanted = (repeats as f64 * WINDOW_S / last.max(1e-6)).ceil() as usize;
+                repeats = wanted.clamp(repeats + 1, 8 * repeats).min(most);
+                last = time(repeats)?;
+            }
+            *windows = Windows { repeats, is_long: last > LONG_S, ..Windows::default() };
         }
+        let (repeats, few) = (windows.repeats, windows.few());
         // Passes that are long by themselves vary less, and there is not all day.
-        let n = if last > LONG_S { SAMPLES / 2 + 1 } else { SAMPLES };
-        // An eighth and the whole, not N and 2N: a difference of near equals would treble their errors. One pass that
-        // fills the window by itself counts whole: a submit is nothing beside it.
-        let few = repeats / 8;
+        let n = if windows.is_long { n / 2 + 1 } else { n };
         let kinds = if few == 0 { 1 } else { 2 };
-        let windows = self.paired_in_turn(n, kinds, |kind| time(if kind == 0 { repeats } else { few }))?;
+        let mut taken = self.paired_in_turn(n, kinds, |kind| time(if kind == 0 { repeats } else { few }))?;
+        windows.short.extend(if few == 0 { Vec::new() } else { taken.swap_remove(1) });
+        windows.long.append(&mut taken[0]);
+        Ok(())
+    }
+
+    /// Was the machine calm for enough of the samples?
+    pub fn settled(&self, windows: &Windows) -> bool {
+        calm(self.nominal_s(), &windows.long) >= FEWEST
+    }
+
+    /// Seconds of one pass, of all that was sampled.
+    pub fn estimate(&self, windows: &Windows) -> Measured {
+        let long = estimate_of(self.nominal_s(), &windows.long);
+        let short = (!windows.short.is_empty()).then(|| estimate_of(self.nominal_s(), &windows.short));
         let slope = |long: f64, short: Option<f64>| match short.filter(|short| long > 2.0 * short) {
-            Some(short) => (long - short) / (repeats - few) as f64,
-            None => long / repeats as f64,
+            Some(short) => (long - short) / (windows.repeats - windows.few()) as f64,
+            None => long / windows.repeats as f64,
         };
-        let (long, short) = (windows[0], windows.get(1));
-        Ok(Measured {
+        Measured {
             seconds: slope(long.seconds, short.map(|s| s.seconds)),
             spread: long.spread,
             raw_s: slope(long.raw_s, short.map(|s| s.raw_s)),
-        })
+        }
+    }
+}
+
+/// Samples of many and of few passes, taken in one or in several rounds.
+#[derive(Clone, Debug, Default)]
+pub struct Windows {
+    /// Passes in the longer window; zero: not known yet.
+    repeats: usize,
+    /// Is one pass long by itself?
+    is_long: bool,
+    long: Vec<Sample>,
+    short: Vec<Sample>,
+}
+
+impl Windows {
+    /// Passes in the shorter window. An eighth, not the half: a difference of near equals would treble their errors.
+    /// Zero where one pass fills the window by itself and counts whole: a submit is nothing beside it.
+    fn few(&self) -> usize {
+        self.repeats / 8
     }
 }
 
@@ -215,25 +283,30 @@ struct Sample {
     around: f64,
 }
 
-/// Undisturbed seconds. Disturbances only ever add time: while the reference shows that the machine was calm for at
-/// least some of the samples, the fastest ones count. On a machine that was never calm it is the median ratio to
+/// Undisturbed seconds. Disturbances only ever add time: of many samples, and of few while the reference shows that the
+/// machine was calm for at least some, the fastest ones count. Of a few that were all disturbed it is the median ratio to
 /// the reference, at the reference's undisturbed speed.
 fn estimate_of(nominal_s: f64, samples: &[Sample]) -> Measured {
     let sorted = |values: &mut Vec<f64>| values.sort_by(f64::total_cmp);
     let mut raw: Vec<f64> = samples.iter().map(|s| s.seconds).collect();
     sorted(&mut raw);
     let raw_s = raw[raw.len() / 2];
-    let calm = samples.iter().filter(|s| s.around <= CALM * nominal_s).count();
+    let calm = calm(nominal_s, samples);
     let mut values = raw;
-    if calm < FEWEST && nominal_s.is_finite() {
+    if calm < FEWEST && samples.len() < MANY && nominal_s.is_finite() {
         values = samples.iter().map(|s| s.seconds / s.around * nominal_s).collect();
         sorted(&mut values);
         values.drain(..values.len() / 2);
     }
     // Not the very first: one sample may be short because its clock was read late.
-    let seconds = values[1.min(values.len() - 1)];
-    let next = values[3.min(values.len() - 1)];
+    let at = |i: usize| values[i.min(values.len() - 1)];
+    let (seconds, next) = (at(1), at(3));
     Measured { seconds, spread: (next - values[0]) / 2.0 / seconds.max(1e-12), raw_s }
+}
+
+/// How many samples were taken while the machine was calm.
+fn calm(nominal_s: f64, samples: &[Sample]) -> usize {
+    samples.iter().filter(|s| s.around <= CALM * nominal_s).count()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The rate of a weight format's real matrix kernels, on matrices large enough to keep the adapter busy, many of them in
 //! turn. What a dispatch costs by itself is measured apart and taken off.
 
-use super::clock::Clock;
+use super::SAMPLES;
+use super::clock::{Clock, Windows};
 use crate::base::DType;
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Slice, Step};
@@ -14,14 +15,30 @@ use crate::quant::PlaneLayout;
 
 /// [rows, cols]: the first that keeps the adapter busy for long enough.
 const LARGE: [[usize; 2]; 5] = [[512, 512], [1024, 1024], [4096, 1024], [4096, 4096], [16384, 4096]];
+/// Long enough. Told from what the clock's reference takes, which two probes agree on: were each format timed for it, one
+/// near the limit would be measured now on one shape and now on another.
+const BUSY_S: f64 = 0.0002;
+/// Columns that a matrix kernel computes in about the time of one.
+const COLUMNS_AS_ONE: f64 = 8.0;
 /// At least this part of a large matrix's time is work, not overhead.
 const LEAST_WORK: f64 = 0.75;
-/// Long enough.
-const BUSY_S: f64 = 0.0005;
 /// Weights to rotate through, so that caches do not hold them.
 const ROTATE_BYTES: u64 = 256 << 20;
 /// A pass through the rotation need not take longer than this.
 const ROTATE_S: f64 = 0.01;
+
+/// One format at one number of columns, measured in rounds.
+pub(super) struct Subject {
+    pub dtype: DType,
+    pub columns: u32,
+    /// Through the kernel for prompts.
+    pub prompt: bool,
+    windows: Windows,
+    /// What the first round chose: shape, and matrices in a pass.
+    chosen: Option<([usize; 2], usize)>,
+    /// Bytes of a matrix.
+    bytes: u64,
+}
 
 /// A matrix with its input and output.
 struct Bench {
@@ -31,40 +48,64 @@ struct Bench {
     state: Slice,
 }
 
-/// Measures one format at `columns` columns.
-pub(super) fn measure(
-    gpu: &Gpu,
-    clock: &Clock<'_>,
-    dtype: DType,
-    prompt: bool,
-    columns: u32,
-    dispatch_s: f64,
-) -> Result<MatrixReading, GpuError> {
-    let state = State { n_tokens: columns, ..State::default() };
-    let (mut large, mut steps) = (None, Vec::new());
-    for shape in LARGE {
-        let Ok(bench) = Bench::new(gpu, dtype, shape, 1, state) else { break };
-        steps = bench.steps(gpu, prompt, columns)?;
-        gpu.time(&[&steps[0]], 1, state)?;
-        let seconds = gpu.time(&[&steps[0]], 1, state)?;
-        large = Some((shape, seconds));
-        if seconds >= BUSY_S {
-            break;
-        }
+impl Subject {
+    pub(super) fn new(dtype: DType, columns: u32, prompt: bool) -> Subject {
+        Subject { dtype, columns, prompt, windows: Windows::default(), chosen: None, bytes: 0 }
     }
-    let Some((shape, seconds)) = large else {
-        return Err(GpuError::Internal { adapter: gpu.facts().id(), cause: "no room for a matrix".into() });
-    };
-    drop(steps);
-    let count = (ROTATE_S / seconds.max(1e-6)).ceil().clamp(1.0, 64.0) as usize;
-    let fits = (ROTATE_BYTES / Part::planes_bytes(dtype, shape).max(1)).clamp(1, 64) as usize;
-    let bench = Bench::new(gpu, dtype, shape, count.min(fits), state)?;
-    let steps = bench.steps(gpu, prompt, columns)?;
-    let measured = clock.slope(&steps, state)?.each(steps.len());
-    let fixed_s = dispatch_s.min((1.0 - LEAST_WORK) * measured.value);
-    let bytes = bench.parts[0].bytes() as f64;
-    let bytes_s = Reading { value: bytes / (measured.value - fixed_s), spread: measured.spread };
-    Ok(MatrixReading { prompt, dtype, columns, fixed_s, bytes_s })
+
+    /// One round of samples.
+    pub(super) fn sample(&mut self, gpu: &Gpu, clock: &Clock<'_>) -> Result<(), GpuError> {
+        let state = State { n_tokens: self.columns, ..State::default() };
+        let open = |(shape, count)| Bench::new(gpu, self.dtype, shape, count, state);
+        let bench = match self.chosen {
+            Some(chosen) => open(chosen)?,
+            None => {
+                let mut choices = self.choices(clock).into_iter();
+                let mut bench = Err(GpuError::Internal {
+                    adapter: gpu.facts().id(),
+                    cause: "no room for a matrix".into(),
+                });
+                // Where there is no room for the right one, a smaller one has to do.
+                while let (Err(_), Some(choice)) = (&bench, choices.next()) {
+                    bench = open(choice);
+                    self.chosen = Some(choice);
+                }
+                bench?
+            }
+        };
+        self.bytes = bench.parts[0].bytes();
+        let steps = bench.steps(gpu, self.prompt, self.columns)?;
+        clock.sample(&steps.iter().collect::<Vec<_>>(), state, SAMPLES, &mut self.windows)
+    }
+
+    /// Shapes, and how many of each are a pass; the best first.
+    fn choices(&self, clock: &Clock<'_>) -> Vec<([usize; 2], usize)> {
+        let columns = f64::from(self.columns);
+        let seconds = |[rows, cols]: [usize; 2]| clock.nominal_s_of(rows * cols);
+        let busy = |shape: &[usize; 2]| seconds(*shape) * (columns / COLUMNS_AS_ONE).max(1.0) >= BUSY_S;
+        let first = LARGE.iter().position(busy).unwrap_or(LARGE.len() - 1);
+        let with_count = |shape: &[usize; 2]| {
+            let count = (ROTATE_S / (columns * seconds(*shape)).max(1e-6)).ceil().clamp(1.0, 64.0);
+            let fits = ROTATE_BYTES / Part::planes_bytes(self.dtype, *shape).max(1);
+            (*shape, (count as u64).min(fits.max(1)) as usize)
+        };
+        LARGE[..=first].iter().rev().map(with_count).collect()
+    }
+
+    /// Was the machine calm for long enough?
+    pub(super) fn settled(&self, clock: &Clock<'_>) -> bool {
+        clock.settled(&self.windows)
+    }
+
+    /// What was measured; `dispatch_s` is what a dispatch costs by itself.
+    pub(super) fn reading(&self, clock: &Clock<'_>, dispatch_s: f64) -> MatrixReading {
+        let measured = clock.estimate(&self.windows).each(self.chosen.map_or(1, |(_, count)| count));
+        let fixed_s = dispatch_s.min((1.0 - LEAST_WORK) * measured.value);
+        let bytes_s =
+            Reading { value: self.bytes as f64 / (measured.value - fixed_s), spread: measured.spread };
+        let (prompt, dtype, columns) = (self.prompt, self.dtype, self.columns);
+        MatrixReading { prompt, dtype, columns, fixed_s, bytes_s }
+    }
 }
 
 impl Bench {

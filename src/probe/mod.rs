@@ -16,9 +16,13 @@ use std::collections::BTreeMap;
 
 use crate::base::DType;
 use crate::gpu::{Gpu, GpuError};
-use crate::plan::profile::{self, Conditions, Heads, MatrixReading, Profile};
+use crate::plan::profile::{self, Conditions, Heads, Profile};
 
 pub use clock::{Clock, Measured};
+
+/// Samples of a reading per round. Many rounds of few samples: what slows a shared machine down lasts longer than a few
+/// samples take, and seldom until the next round.
+const SAMPLES: usize = 3;
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,24 +80,18 @@ impl Wanted {
 /// Called with what is measured next and which part of all is done; false stops with [`GpuError::Stopped`].
 pub type Progress<'a> = &'a mut dyn FnMut(&str, f64) -> bool;
 
-/// Measures. Takes 5 to 90 s for everything, a few seconds for one model. `known_s`: the reference's
-/// undisturbed time in an earlier profile of the adapter.
-pub fn measure(
-    gpu: &Gpu,
-    wanted: &Wanted,
-    known_s: Option<f64>,
-    progress: Progress<'_>,
-) -> Result<Profile, GpuError> {
+/// Measures. Takes 5 to 90 s for everything, a few seconds for one model.
+pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Profile, GpuError> {
     let begun = conditions::begin();
-    let clock = Clock::new(gpu, wanted.thorough, known_s)?;
+    let clock = Clock::new(gpu, wanted.thorough)?;
     let per_type = wanted.columns.len() + wanted.tokens.len();
     let rounds = match (wanted.thorough, wanted.whole) {
-        (true, true) => 3,
-        (true, false) => 2,
-        (false, _) => 1,
+        (true, true) => 5,
+        (true, false) => 4,
+        (false, _) => 2,
     };
     let total = rounds * (wanted.dtypes.len() * per_type + 3 * wanted.heads.len())
-        + if wanted.whole { 14 } else { 5 };
+        + if wanted.whole { 13 + rounds } else { 5 };
     let mut done = 0;
     let mut next = |what: &str, weight: usize| {
         let go_on = progress(what, done as f64 / total.max(1) as f64);
@@ -111,7 +109,7 @@ pub fn measure(
         anygpu: env!("CARGO_PKG_VERSION").to_owned(),
         adapter: gpu.facts().clone(),
         conditions: Conditions { short: !wanted.whole, ..begun.clone() },
-        reference_s: clock.nominal_s(),
+        reference_s: f64::NAN,
         read,
         read_bytes_s,
         copy_bytes_s: None,
@@ -138,46 +136,54 @@ pub fn measure(
     gpu.flush()?;
     next("small steps", 1)?;
     out.small = small::measure(gpu, &clock)?;
-    // A neighbour may be busy for as long as a reading takes, hardly so again a round later.
-    let mut heads: Vec<attention::Seconds> = vec![attention::Seconds::default(); wanted.heads.len()];
-    for _ in 0..rounds {
-        for dtype in &wanted.dtypes {
-            for (prompt, columns) in [(false, &wanted.columns), (true, &wanted.tokens)] {
-                for columns in columns {
-                    next(&format!("{dtype} × {columns}"), 1)?;
-                    let dispatch_s = out.dispatch_s.value;
-                    let new = matrices::measure(gpu, &clock, *dtype, prompt, *columns, dispatch_s)?;
-                    let same = |m: &&mut MatrixReading| {
-                        m.prompt == prompt && m.dtype == *dtype && m.columns == *columns
-                    };
-                    match out.matrices.iter_mut().find(same) {
-                        Some(old) if new.bytes_s.value > old.bytes_s.value => *old = new,
-                        Some(_) => {}
-                        None => out.matrices.push(new),
-                    }
-                }
-            }
+    let mut matrices: Vec<matrices::Subject> = wanted
+        .dtypes
+        .iter()
+        .flat_map(|dtype| {
+            let decode = wanted.columns.iter().map(|n| matrices::Subject::new(*dtype, *n, false));
+            decode.chain(wanted.tokens.iter().map(|n| matrices::Subject::new(*dtype, *n, true)))
+        })
+        .collect();
+    let mut attention: Vec<attention::Subject> =
+        wanted.heads.iter().map(|heads| attention::Subject::new(*heads)).collect();
+    let mut later = Vec::new();
+    for round in 0..rounds {
+        for subject in &mut matrices {
+            next(&format!("{} × {}", subject.dtype, subject.columns), 1)?;
+            subject.sample(gpu, &clock)?;
         }
-        for (shape, best) in wanted.heads.iter().zip(&mut heads) {
+        for subject in &mut attention {
             next("attention", 3)?;
-            best.take_faster(attention::measure(gpu, &clock, *shape)?);
+            subject.sample(gpu, &clock)?;
+        }
+        if wanted.whole || round + 1 == rounds {
+            next("bandwidth again", 1)?;
+            later.push(traffic::Traffic::new(gpu)?.read_largest(&clock, &out.read)?);
         }
     }
-    out.attention = wanted.heads.iter().zip(heads).map(|(shape, seconds)| seconds.reading(*shape)).collect();
-    next("drift", 1)?;
-    let again = traffic::Traffic::new(gpu)?.read_largest(&clock, &out.read)?;
+    for _ in 0..rounds / 2 {
+        for subject in matrices.iter_mut().filter(|subject| !subject.settled(&clock)) {
+            next(&format!("{} × {}, again", subject.dtype, subject.columns), 0)?;
+            subject.sample(gpu, &clock)?;
+        }
+    }
+    out.matrices = matrices.iter().map(|m| m.reading(&clock, out.dispatch_s.value)).collect();
+    out.attention = attention.iter().map(|a| a.reading(&clock)).collect();
     if wanted.whole {
         next("memory", 2)?;
         gpu.flush()?;
         out.memory = Some(allocation::measure(gpu));
     }
-    let drift = again.value / out.read_bytes_s.value - 1.0;
-    // Something slowed the first reading down: the adapter can do what the last one saw.
-    if drift > 0.0 {
-        out.read_bytes_s = again;
-        if let Some(last) = out.read.last_mut() {
-            last.bytes_s = again;
+    out.reference_s = clock.nominal_s();
+    let drift = later.last().map_or(0.0, |last| last.value / out.read_bytes_s.value - 1.0);
+    // Something may have slowed the first reading down: the adapter can do what the fastest saw.
+    for again in later {
+        if again.value > out.read_bytes_s.value {
+            out.read_bytes_s = again;
         }
+    }
+    if let Some(largest) = out.read.last_mut() {
+        largest.bytes_s = out.read_bytes_s;
     }
     conditions::end(&mut out.conditions, drift);
     Ok(out)
