@@ -90,13 +90,17 @@
 //! by rows, each with a dispatch of its own. [`engine::Batch`] runs the same list for one token of each of several
 //! sequences: the weights are read once for all of them, every sequence has a KV cache and a position of its own.
 //!
+//! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), is fed to the
+//! next step on the GPU, a few steps are submitted before the first is read, and the host reads along. Samplers that need
+//! all logits run one step at a time.
+//!
 //! ## How a speed is predicted
 //!
 //! One form, [`plan::form`], gives the seconds of a step: submit + dispatches + √(bytes² + arithmetic²) of the matrices +
 //! latency per position + KV bytes. Its constants come from a data sheet ([`plan::hardware`]), from a fit to published
 //! measurements ([`plan::fit`], with which the form is tested), or from a profile: there every step of the forward pass
-//! is priced with what its kernel was measured to cost, per dispatch and per byte ([`plan::machine`]). Readings are paired
-//! with a reference ([`probe::Clock`]), because machines are shared and change their clock. What runs achieve corrects
+//! is priced with what its kernel was measured to cost, per dispatch and per byte ([`plan::machine`]). Readings come
+//! in rounds of few samples, of which the fastest count ([`probe::Clock`]), because machines are shared. What runs achieve corrects
 //! later predictions ([`plan::history`]), visibly.
 //!
 //! # What must stay true

@@ -68,6 +68,69 @@ fn the_end_of_the_context_is_an_error_and_a_finish_reason() {
 }
 
 #[test]
+fn steps_ahead_say_the_same_as_one_at_a_time() {
+    let model = Model::demo(&engine::gpu(), &LoadOptions { context: Some(96), ..exact() }).expect("model");
+    let [mut ahead, mut single] = [(); 2].map(|()| Session::new(&model).expect("session"));
+    let greedy = |one_at_a_time: bool, most: Option<usize>, stop: Vec<String>| GenerateOptions {
+        sampler: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
+        max_tokens: most,
+        stop,
+        one_at_a_time,
+        ..GenerateOptions::default()
+    };
+    let say = |session: &mut Session<'_>, prompt: &[u32], options: &GenerateOptions| {
+        let done = session.generate(prompt, options, &mut |_| true).expect("generates");
+        (done.ids, done.text, done.finish, session.position(), session.tokens().to_vec())
+    };
+    // One after the other in one conversation: what was submitted beyond an end must not show in the next answer.
+    let mut finishes = Vec::new();
+    for (n, most) in [(3, Some(1)), (1, Some(2)), (5, Some(7)), (1, Some(0)), (2, Some(20)), (1, None)] {
+        let prompt = &ids(40)[..n];
+        let got = say(&mut ahead, prompt, &greedy(false, most, Vec::new()));
+        let want = say(&mut single, prompt, &greedy(true, most, Vec::new()));
+        assert_eq!(got, want, "{n} tokens, at most {most:?}");
+        finishes.push(got.2);
+    }
+    assert!(finishes.contains(&FinishReason::Length), "{finishes:?}");
+    // A stop string in the middle, with steps on the way; then other words follow.
+    let tokenizer = model.tokenizer().expect("tokenizer");
+    let prompt = tokenizer.encode("A fox", true, false).expect("ids");
+    ahead.truncate(0);
+    let (_, text, ..) = say(&mut ahead, &prompt, &greedy(false, Some(24), Vec::new()));
+    let stop: String = text.chars().skip(text.chars().count() / 2).take(4).collect();
+    for session in [&mut ahead, &mut single] {
+        session.truncate(0);
+    }
+    let got = say(&mut ahead, &prompt, &greedy(false, Some(24), vec![stop.clone()]));
+    assert_eq!(got, say(&mut single, &prompt, &greedy(true, Some(24), vec![stop])));
+    assert_eq!(got.2, FinishReason::StopString);
+    let more = &ids(9)[..];
+    let got = say(&mut ahead, more, &greedy(false, Some(12), Vec::new()));
+    assert_eq!(got, say(&mut single, more, &greedy(true, Some(12), Vec::new())));
+    // Sampled: the same draws, whether host or GPU choose.
+    for (top_k, min_p, seed) in [(40, 0.0, 1), (64, 0.05, 2), (3, 0.0, 3)] {
+        let sampled = |one_at_a_time| GenerateOptions {
+            sampler: SamplerOptions { temperature: 1.3, top_k, min_p, seed, ..SamplerOptions::default() },
+            max_tokens: Some(40),
+            ignore_eos: true,
+            one_at_a_time,
+            ..GenerateOptions::default()
+        };
+        for session in [&mut ahead, &mut single] {
+            session.truncate(0);
+        }
+        let got = say(&mut ahead, &prompt, &sampled(false));
+        assert_eq!(got, say(&mut single, &prompt, &sampled(true)), "top-k {top_k}");
+        single.truncate(0);
+        let likely = say(&mut single, &prompt, &greedy(true, Some(40), Vec::new()));
+        assert_ne!(got.0, likely.0, "sampling at 1.3 says something else");
+    }
+    // Another prompt gives another text: the comparison can fail.
+    ahead.truncate(0);
+    assert_ne!(say(&mut ahead, &ids(12), &greedy(false, Some(12), Vec::new())), got);
+}
+
+#[test]
 fn matrices_beyond_the_binding_limit_are_split() {
     let whole = Model::demo(&engine::gpu(), &exact()).expect("model");
     let options = GpuOptions { max_binding_bytes: Some(192 << 10), ..GpuOptions::default() };

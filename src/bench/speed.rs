@@ -8,7 +8,7 @@ use crate::engine::{Batch, EngineError, Model};
 use crate::probe::{Clock, Measured};
 
 /// Fewest steps that undisturbed time is looked for in.
-const FEWEST_STEPS: usize = 10;
+const FEWEST_STEPS: usize = 6;
 
 /// What one test measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -123,7 +123,7 @@ pub fn run(
     Ok(Samples { test, seconds, compile_s, host_s, dispatches })
 }
 
-/// Seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least ten and at
+/// Seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least six and at
 /// most `most`, each paired with the clock's reference.
 pub fn step_s(
     batch: &mut Batch<'_>,

@@ -177,6 +177,9 @@ pub(super) struct SampleArgs {
     /// Go on when the model ends its answer
     #[arg(long)]
     pub(super) ignore_eos: bool,
+    /// Submit each step only when the one before was read; else a few are submitted ahead
+    #[arg(long)]
+    pub(super) no_ahead: bool,
 }
 
 #[derive(Args, Default)]

@@ -41,7 +41,7 @@ pub(super) struct PlanBenchArgs {
     /// Measure no prompts: times to the first token are then those predicted
     #[arg(long)]
     no_prompts: bool,
-    /// Seconds of decode steps per cell, but at least five steps
+    /// Seconds of decode steps per cell, but at least six steps in each of two rounds
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
     /// Predict from this profile instead of one measured just before
@@ -155,8 +155,10 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
             steps: 400,
             prompts: !args.no_prompts,
         };
-        points.extend(grid::measure(&model, &clock, *quant, grid, &predicted, &mut |point| {
-            open::note(&progress(subject, point));
+        points.extend(grid::measure(&model, &clock, *quant, grid, &predicted, &mut |point, last| {
+            if last {
+                open::note(&progress(subject, point));
+            }
             !interrupt::requested()
         })?);
     }

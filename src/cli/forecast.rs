@@ -164,6 +164,7 @@ impl Forecast {
             between_s: between,
             growth_s: (growth(steps) * position as f64).min((achieved_s - between).max(0.0)),
             host_s: done.host_s,
+            idle_s: done.idle_s,
         };
         self.history.push(Run {
             model: self.subject.described.name.clone(),
@@ -203,6 +204,8 @@ pub(super) struct Closing {
     growth_s: f64,
     /// Seconds per token that the host spent recording and submitting.
     host_s: f64,
+    /// Seconds per token that the GPU had nothing to do.
+    idle_s: f64,
 }
 
 impl Closing {
@@ -223,7 +226,7 @@ impl Closing {
         let corrected = self.correction / p.total();
         format!(
             "predicted {} tok/s, achieved {} (× {:.2}); ms per token, predicted → achieved: weights and launches {} + {} → \
-             {}, KV {} → {}, sampling and output {}; host {}; first step compiled for {} ms",
+             {}, KV {} → {}, sampling and output {}; host {}, GPU idle {}; first step compiled for {} ms",
             figure(corrected),
             figure(1.0 / self.achieved_s),
             self.ratio / self.correction,
@@ -234,6 +237,7 @@ impl Closing {
             ms(self.growth_s),
             ms(self.between_s),
             ms(self.host_s),
+            ms(self.idle_s),
             ms(self.first_s)
         )
     }
@@ -252,6 +256,7 @@ impl Closing {
                 "kv": self.growth_s,
                 "sampling_and_output": self.between_s,
                 "host": self.host_s,
+                "gpu_idle": self.idle_s,
                 "compile_first_step": self.first_s,
             },
             "residual_s": {

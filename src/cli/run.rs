@@ -114,6 +114,7 @@ fn options(args: &RunArgs, model: &Model, is_chat: bool) -> GenerateOptions {
         max_tokens: args.sample.max_tokens.or((!is_chat).then_some(RAW_TOKENS)),
         stop: args.sample.stop.clone(),
         ignore_eos: args.sample.ignore_eos,
+        one_at_a_time: args.sample.no_ahead,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::engine::ahead::Ahead;
 use crate::engine::forward::TOP_K;
 use crate::engine::{EngineError, Logits, Sampler, SamplerOptions, Session};
 use crate::tokenizer::{DecodeStream, StopStrings};
@@ -17,6 +18,8 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Go on when the model ends its answer.
     pub ignore_eos: bool,
+    /// Submit every step only when the one before was read.
+    pub one_at_a_time: bool,
 }
 
 /// Why generation ended.
@@ -54,6 +57,9 @@ pub struct Generation {
     pub step_s: Vec<f64>,
     /// Seconds per such step that the host spent recording and submitting.
     pub host_s: f64,
+    /// Seconds per such step that the GPU had nothing to do, as the host sees it: from one step's result to the next
+    /// step's submit.
+    pub idle_s: f64,
 }
 
 impl Generation {
@@ -67,6 +73,7 @@ impl Generation {
             decode_time: Duration::ZERO,
             step_s: Vec::new(),
             host_s: 0.0,
+            idle_s: 0.0,
         }
     }
 
@@ -112,6 +119,8 @@ impl Session<'_> {
         let decode_started = Instant::now();
         let host_before = self.model().gpu().host_seconds();
         let mut step_s = Vec::new();
+        let mut ahead = if options.one_at_a_time { None } else { Ahead::new(self, &mut sampler)? };
+        let (mut idle_s, mut read) = (0.0, None::<Instant>);
         let finish = loop {
             let Some(id) = next else { break FinishReason::Length };
             sampler.note(id);
@@ -125,7 +134,17 @@ impl Session<'_> {
                 break FinishReason::ContextFull;
             }
             let begun = Instant::now();
-            let chosen = self.step(id, &mut sampler)?;
+            let chosen = match &mut ahead {
+                Some(ahead) => {
+                    let left = options.max_tokens.map_or(usize::MAX, |most| most - out.ids.len());
+                    ahead.step(self, id, left)?
+                }
+                None => {
+                    idle_s += read.map_or(0.0, |read| (begun - read).as_secs_f64());
+                    self.step(id, &mut sampler)?
+                }
+            };
+            read = Some(Instant::now());
             step_s.push(begun.elapsed().as_secs_f64());
             next = Some(chosen);
         };
@@ -136,7 +155,10 @@ impl Session<'_> {
         let mut generation = out.end(finish, prompt.len(), prompt_time);
         generation.decode_time = decode_started.elapsed();
         let host_s = self.model().gpu().host_seconds() - host_before;
-        generation.host_s = host_s / step_s.len().max(1) as f64;
+        let steps = step_s.len().max(1) as f64;
+        // Recording comes between steps, unless others are on the way meanwhile.
+        let idle_s = ahead.map_or(idle_s + host_s, |ahead| ahead.idle_s());
+        (generation.host_s, generation.idle_s) = (host_s / steps, idle_s / steps);
         generation.step_s = step_s;
         Ok(generation)
     }

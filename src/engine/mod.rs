@@ -1,5 +1,6 @@
 //! Runs a model: weights onto the GPU, the list of steps, the KV cache, sampling, generation.
 
+pub mod ahead;
 pub mod batch;
 pub mod cache;
 pub mod error;

@@ -89,6 +89,18 @@ impl Sampler {
         self.options.repeat_penalty == 1.0 && (1..=k).contains(&self.options.top_k)
     }
 
+    /// The next `n` random numbers in [0, 1), for choosing elsewhere.
+    pub fn draws(&mut self, n: usize) -> Vec<f32> {
+        // The largest f64 below 1 would round to 1.
+        let below_one = |draw: f64| (draw as f32).min(1.0f32.next_down());
+        (0..n).map(|_| below_one(self.rng.random())).collect()
+    }
+
+    /// The options.
+    pub fn options(&self) -> &SamplerOptions {
+        &self.options
+    }
+
     /// Chooses from all logits: `[vocab]`.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
         let mut items: Vec<(u32, f32)> = logits.iter().enumerate().map(|(i, v)| (i as u32, *v)).collect();

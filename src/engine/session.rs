@@ -1,11 +1,12 @@
 //! [`Session`]: one conversation's KV cache and position; feeds tokens, gives logits.
 
-use crate::engine::EngineError;
 use crate::engine::forward::{self, Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
-use crate::gpu::graph::State;
+use crate::engine::{EngineError, Sampler};
+use crate::gpu::graph::{Pending, State};
 use crate::gpu::{Gpu, Graph, Readback};
 use crate::kernels::argmax::Best;
+use crate::kernels::sample::{self, Sample};
 use crate::kernels::top_k;
 use crate::kernels::weights::BLOCK;
 
@@ -85,7 +86,7 @@ impl<'m> Session<'m> {
         self.fed.truncate(self.pos);
     }
 
-    fn check_tokens(&self, ids: &[u32]) -> Result<(), EngineError> {
+    pub(super) fn check_tokens(&self, ids: &[u32]) -> Result<(), EngineError> {
         if ids.is_empty() {
             return Err(EngineError::EmptyPrompt { hint: "" });
         }
@@ -145,13 +146,56 @@ impl<'m> Session<'m> {
         self.choice(&bytes)
     }
 
+    /// Steps that choose among the best of the logits as `sampler` would, with its random numbers for all positions from
+    /// here on; `None` for tiny vocabularies.
+    pub(super) fn choosing(&self, sampler: &mut Sampler) -> Result<Option<Graph>, EngineError> {
+        let (gpu, vocab) = (self.gpu(), self.model.spec().vocab);
+        if vocab < TOP_K {
+            return Ok(None);
+        }
+        let mut draws = vec![0.0; self.pos];
+        draws.extend(sampler.draws(self.sizes.context - self.pos));
+        let draws = gpu.upload("draws", bytemuck::cast_slice(&draws))?;
+        let Buffers { logits, top, best, state, .. } = &self.buffers;
+        let candidates = top_k::Params { cols: vocab as u32, k: TOP_K as u32 };
+        let options = sampler.options();
+        let params = sample::Params {
+            k: options.top_k as u32,
+            top_p: options.top_p,
+            min_p: options.min_p,
+            inv_temperature: 1.0 / options.temperature,
+        };
+        let chosen = Sample { top, draws: &draws, best, state };
+        let steps = vec![top_k::step(gpu, logits, top, candidates)?, sample::step(gpu, chosen, params)?];
+        Ok(Some(Graph { steps }))
+    }
+
+    /// Submits a step `ahead` positions beyond this one, and `choosing` after it; the choice is fed to the step that follows
+    /// and goes to `readback`. `id`: the token to feed, where no earlier step chooses it.
+    pub(super) fn submit_ahead(
+        &self,
+        id: Option<u32>,
+        ahead: usize,
+        choosing: &Graph,
+        readback: &Readback,
+    ) -> Result<Pending, EngineError> {
+        let Buffers { state, tokens, best, .. } = &self.buffers;
+        if let Some(id) = id {
+            self.gpu().write(tokens, 0, bytemuck::bytes_of(&id));
+        }
+        let run = State { pos: (self.pos + ahead) as u32, n_tokens: 1, ..State::default() };
+        self.gpu().write(state, 0, bytemuck::bytes_of(&run));
+        // The index stands first in what argmax writes.
+        Ok(self.gpu().run_ahead(&[&self.graphs.decode, choosing], run, best, (tokens, 4), (readback, 16))?)
+    }
+
     /// The greedy choice after [`Session::feed`] with [`Logits::Last`].
     pub fn greedy(&self) -> Result<u32, EngineError> {
         let bytes = self.gpu().read(&self.buffers.best)?;
         self.choice(&bytes)
     }
 
-    fn choice(&self, bytes: &[u8]) -> Result<u32, EngineError> {
+    pub(super) fn choice(&self, bytes: &[u8]) -> Result<u32, EngineError> {
         let best: Best = bytemuck::pod_read_unaligned(&bytes[..16]);
         self.check_finite(best.bad as usize)?;
         Ok(best.index)
@@ -247,7 +291,7 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    fn advance(&mut self, ids: &[u32]) {
+    pub(super) fn advance(&mut self, ids: &[u32]) {
         self.pos += ids.len();
         self.fed.extend(ids);
     }

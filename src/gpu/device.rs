@@ -230,6 +230,14 @@ impl Gpu {
         polled.map(|_| ()).map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
     }
 
+    /// Waits for a submission and those before it.
+    pub(super) fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
+        let one = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+        let polled = self.0.device.poll(one);
+        self.check()?;
+        polled.map(|_| ()).map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
+    }
+
     /// Destroys the device on purpose: what follows behaves as after a driver reset. For tests.
     pub fn destroy(&self) {
         self.0.device.destroy();

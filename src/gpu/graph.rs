@@ -88,6 +88,12 @@ pub struct Graph {
     pub steps: Vec<Step>,
 }
 
+/// Submitted work whose result will be read.
+pub struct Pending {
+    submission: wgpu::SubmissionIndex,
+    bytes: u64,
+}
+
 impl Gpu {
     /// Builds a step: compiles the kernel if needed and makes its bind group.
     /// `bindings` are in the order of the kernel's spec, `params` is the kernel's `Params`.
@@ -177,6 +183,43 @@ impl Gpu {
         });
         readback.buffer.unmap();
         result
+    }
+
+    /// Runs the graphs, copies the first bytes of `output` to `next` and to `readback`, and does not wait: one submit.
+    /// [`Gpu::finish`] gives what was read.
+    pub fn run_ahead(
+        &self,
+        graphs: &[&Graph],
+        state: State,
+        output: &Slice,
+        (next, next_bytes): (&Slice, u64),
+        (readback, bytes): (&Readback, u64),
+    ) -> Result<Pending, GpuError> {
+        let started = Instant::now();
+        let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
+        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &next.buffer, next.offset, next_bytes);
+        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
+        let commands = encoder.finish();
+        // Without the submit: some drivers (Mesa's on the CPU) let it wait for the one before.
+        self.note_host_time(started);
+        let submission = self.inner().queue.submit([commands]);
+        readback.buffer.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
+        self.check()?;
+        Ok(Pending { submission, bytes })
+    }
+
+    /// Waits for one submission, not for what was submitted after it, and reads what it left in `readback`.
+    pub fn finish(&self, pending: Pending, readback: &Readback) -> Result<Vec<u8>, GpuError> {
+        let Pending { submission, bytes } = pending;
+        self.wait_for(submission)?;
+        let view = readback
+            .buffer
+            .get_mapped_range(0..bytes)
+            .map_err(|e| GpuError::Internal { adapter: self.facts().id(), cause: e.to_string() })?;
+        let result = view.to_vec();
+        drop(view);
+        readback.buffer.unmap();
+        Ok(result)
     }
 
     fn note_host_time(&self, started: Instant) {

@@ -19,6 +19,7 @@ pub mod reduce;
 pub mod rms_norm;
 pub mod rope_kv;
 pub mod sabotage;
+pub mod sample;
 pub mod top_k;
 pub mod variants;
 pub mod verify;
@@ -27,7 +28,7 @@ pub mod weights;
 use crate::gpu::{KernelSpec, Shader};
 
 /// Every kernel there is.
-pub const ALL: [&KernelSpec; 13] = [
+pub const ALL: [&KernelSpec; 14] = [
     &embed::SPEC,
     &rms_norm::SPEC,
     &matvec::SPEC,
@@ -38,6 +39,7 @@ pub const ALL: [&KernelSpec; 13] = [
     &glu::SPEC,
     &argmax::SPEC,
     &top_k::SPEC,
+    &sample::SPEC,
     &fill::SPEC,
     &read::SPEC,
     &arithmetic::SPEC,
@@ -56,6 +58,7 @@ pub fn all_shaders() -> Vec<Shader> {
     shaders.extend(glu::all());
     shaders.push(argmax::shader());
     shaders.push(top_k::shader());
+    shaders.push(sample::shader());
     shaders.push(fill::shader());
     shaders.extend(read::all());
     shaders.extend(arithmetic::all());

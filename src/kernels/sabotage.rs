@@ -3,7 +3,7 @@
 use crate::gpu::device::Fault;
 
 /// For every kernel one change of its text that makes its results wrong.
-pub const FAULTS: [Fault; 13] = [
+pub const FAULTS: [Fault; 14] = [
     fault("embed", "y[i] = w.a;", "y[i] = -w.a;"),
     fault("rms_norm", "squares += v * v;", "squares -= v * v;"),
     fault("matvec", "] += block_dot(", "] -= block_dot("),
@@ -16,6 +16,7 @@ pub const FAULTS: [Fault; 13] = [
     fault("fill", "x >> 15u", "x >> 14u"),
     fault("read", "a ^= data[i];", "a ^= ~data[i];"),
     fault("arithmetic", "a = mad(a, x);", "a = mad(b, x);"),
+    fault("sample", "mass += w;", "mass += w * w;"),
     fault("top_k", "= vec2<u32>(i, bitcast", "= vec2<u32>(i + 1u, bitcast"),
 ];
 

@@ -7,7 +7,8 @@ use crate::kernels::matmul::{self, Tile};
 use crate::kernels::matvec::{self, Team};
 use crate::kernels::reduce::Reduce;
 use crate::kernels::{
-    argmax, arithmetic, attend_decode, attend_prefill, embed, fill, glu, read, rms_norm, rope_kv, top_k,
+    argmax, arithmetic, attend_decode, attend_prefill, embed, fill, glu, read, rms_norm, rope_kv, sample,
+    top_k,
 };
 
 /// The variants chosen for a device.
@@ -80,6 +81,7 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     checks.extend(glu::checks());
     checks.extend(argmax::checks());
     checks.extend(top_k::checks());
+    checks.extend(sample::checks());
     checks.extend(fill::checks());
     checks.extend(read::checks());
     checks.extend(arithmetic::checks(facts.f16));

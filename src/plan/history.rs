@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(history.correction("f16", WEIGHTS), Some(Correction { ratio: 0.8, runs: 3 }));
         assert_eq!(history.correction("q4_0", WEIGHTS), Some(Correction { ratio: 1.2, runs: 3 }));
         assert_eq!(history.correction("q8_0", WEIGHTS), None, "no run of that type");
-        assert_eq!(history.correction("f16", [0.2, 0.1, 0.7]), None, "no run of such steps");
+        assert_eq!(history.correction("f16", [0.1, 0.0, 0.9]), None, "no run of such steps");
         let near = history.correction("f16", [0.49, 0.02, 0.49]);
         assert_eq!(near, Some(Correction { ratio: 0.8, runs: 3 }), "a near tie is no other kind");
         let before = history.clone();
