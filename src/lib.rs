@@ -34,7 +34,7 @@
 //!                                                     ▼
 //!                      engine::forward: Graphs of Steps (kernels::*) ─▶ Session
 //!                                                     │
-//!   text ◀── DecodeStream ◀── Sampler ◀── logits ◀────┘
+//!   text ◀── DecodeStream ◀── choice, by kernels::sample or Sampler
 //!
 //! gpu::Gpu ──▶ probe ──▶ plan::Profile ─┐
 //!              plan::Hardware ──────────┴▶ plan::Machine ─┐
@@ -92,7 +92,7 @@
 //!
 //! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), is fed to the
 //! next step on the GPU, a few steps are submitted before the first is read, and the host reads along. Samplers that need
-//! all logits run one step at a time.
+//! more than the 64 best, or a penalty, run one step at a time on the host.
 //!
 //! ## How a speed is predicted
 //!

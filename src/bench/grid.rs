@@ -12,7 +12,7 @@ use crate::probe::Clock;
 /// A measured choice may fall short of the best by this part.
 pub const TOLERANCE: f64 = 0.05;
 
-/// Rounds over all cells, of which the faster reading stays: what slows a shared machine down seldom lasts until the next.
+/// Rounds over all steps (prompts are measured in the first), of which the faster reading stays: what slows a shared machine down seldom lasts until the next.
 const ROUNDS: usize = 2;
 
 /// One cell, measured.
@@ -28,7 +28,7 @@ pub struct Point {
     pub predicted_s: f64,
     /// Seconds of a step, measured, undisturbed ([`crate::probe::Clock`]).
     pub measured_s: f64,
-    /// Median seconds of a step by the wall clock, whatever else went on.
+    /// Median seconds of a step by the wall clock in the faster round, whatever else went on.
     pub wall_s: f64,
     /// Half the distance between the fastest samples, relative.
     pub spread: f64,

@@ -11,6 +11,7 @@ use super::subject::{DEMO, Subject};
 use super::unix_time;
 use crate::base::DType;
 use crate::bench::speed::median;
+use crate::engine::ahead::AHEAD;
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
 use crate::engine::{Generation, Session};
 use crate::gpu::Gpu;
@@ -150,7 +151,8 @@ impl Forecast {
         let position = session.position().saturating_sub(steps.len() / 2);
         let predicted = self.step(position)?;
         let typical = median(steps);
-        let first = (steps[0] - typical).max(0.0);
+        // The first result comes when several steps are on the way already.
+        let first = steps.iter().take(AHEAD).map(|s| s - typical).sum::<f64>().max(0.0);
         let between =
             (done.decode_time.as_secs_f64() - steps.iter().sum::<f64>()).max(0.0) / steps.len() as f64;
         let achieved_s = (done.decode_time.as_secs_f64() - first) / steps.len() as f64;

@@ -53,13 +53,16 @@ pub struct Generation {
     pub prompt_time: Duration,
     /// Time of the following tokens.
     pub decode_time: Duration,
-    /// Seconds of each step after the first token: submit to readback.
+    /// Seconds of each step after the first token: from its submit, or where steps are submitted ahead from the result of
+    /// the one before, to its result.
     pub step_s: Vec<f64>,
-    /// Seconds per such step that the host spent recording and submitting.
+    /// Seconds per such step that the host spent recording, and submitting where it waits for every step.
     pub host_s: f64,
-    /// Seconds per such step that the GPU had nothing to do, as the host sees it: from one step's result to the next
-    /// step's submit.
+    /// Seconds per such step that the GPU had nothing to do, at most: from one step's result to the next step's submit,
+    /// where nothing else was on the way.
     pub idle_s: f64,
+    /// Were steps submitted ahead?
+    pub ahead: bool,
 }
 
 impl Generation {
@@ -74,6 +77,7 @@ impl Generation {
             step_s: Vec::new(),
             host_s: 0.0,
             idle_s: 0.0,
+            ahead: false,
         }
     }
 
@@ -116,10 +120,14 @@ impl Session<'_> {
         }
         let mut next = if options.max_tokens == Some(0) { None } else { Some(self.choose(&mut sampler)?) };
         let prompt_time = started.elapsed();
+        let left = options.max_tokens.map_or(usize::MAX, |most| most.saturating_sub(1));
+        let mut ahead = match left > 0 && next.is_some() && !options.one_at_a_time {
+            true => Ahead::new(self, &mut sampler, left)?,
+            false => None,
+        };
         let decode_started = Instant::now();
         let host_before = self.model().gpu().host_seconds();
         let mut step_s = Vec::new();
-        let mut ahead = if options.one_at_a_time { None } else { Ahead::new(self, &mut sampler)? };
         let (mut idle_s, mut read) = (0.0, None::<Instant>);
         let finish = loop {
             let Some(id) = next else { break FinishReason::Length };
@@ -133,7 +141,8 @@ impl Session<'_> {
             if self.position() == self.context() {
                 break FinishReason::ContextFull;
             }
-            let begun = Instant::now();
+            // Steps ahead overlap with everything else: theirs is the time from result to result.
+            let begun = read.filter(|_| ahead.is_some()).unwrap_or_else(Instant::now);
             let chosen = match &mut ahead {
                 Some(ahead) => {
                     let left = options.max_tokens.map_or(usize::MAX, |most| most - out.ids.len());
@@ -157,6 +166,7 @@ impl Session<'_> {
         let host_s = self.model().gpu().host_seconds() - host_before;
         let steps = step_s.len().max(1) as f64;
         // Recording comes between steps, unless others are on the way meanwhile.
+        generation.ahead = ahead.is_some();
         let idle_s = ahead.map_or(idle_s + host_s, |ahead| ahead.idle_s());
         (generation.host_s, generation.idle_s) = (host_s / steps, idle_s / steps);
         generation.step_s = step_s;

@@ -8,6 +8,7 @@ use crate::gpu::{Gpu, Graph, Readback};
 use crate::kernels::argmax::Best;
 use crate::kernels::sample::{self, Sample};
 use crate::kernels::top_k;
+use crate::kernels::variants::Variants;
 use crate::kernels::weights::BLOCK;
 
 /// Which logits [`Session::feed`] leaves to be read.
@@ -41,6 +42,9 @@ impl<'m> Session<'m> {
         let rope = crate::engine::rope::upload(gpu, spec, &model.weights().rope_factors, sizes.context)?;
         let buffers = Buffers::allocate(gpu, spec, sizes, rope)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
+        if graphs.top.is_some() {
+            gpu.kernel(&sample::shader())?;
+        }
         let small = gpu.readback(top_k::result_bytes(TOP_K));
         let row = gpu.readback(spec.vocab as u64 * 4);
         Ok(Session { model, buffers, graphs, sizes, pos: 0, fed: Vec::new(), small, row })
@@ -146,28 +150,27 @@ impl<'m> Session<'m> {
         self.choice(&bytes)
     }
 
-    /// Steps that choose among the best of the logits as `sampler` would, with its random numbers for all positions from
-    /// here on; `None` for tiny vocabularies.
-    pub(super) fn choosing(&self, sampler: &mut Sampler) -> Result<Option<Graph>, EngineError> {
+    /// The step that chooses among the best of the logits as `sampler` would, with its random numbers for the next `left`
+    /// positions; `None` for tiny vocabularies, and where the kernel failed verification.
+    pub(super) fn choosing(&self, sampler: &mut Sampler, left: usize) -> Result<Option<Graph>, EngineError> {
         let (gpu, vocab) = (self.gpu(), self.model.spec().vocab);
-        if vocab < TOP_K {
+        if vocab < TOP_K || !Variants::of(gpu).sample {
             return Ok(None);
         }
         let mut draws = vec![0.0; self.pos];
-        draws.extend(sampler.draws(self.sizes.context - self.pos));
+        draws.extend(sampler.draws(left.min(self.sizes.context - self.pos).max(1)));
         let draws = gpu.upload("draws", bytemuck::cast_slice(&draws))?;
-        let Buffers { logits, top, best, state, .. } = &self.buffers;
-        let candidates = top_k::Params { cols: vocab as u32, k: TOP_K as u32 };
+        let Buffers { top, best, state, .. } = &self.buffers;
         let options = sampler.options();
         let params = sample::Params {
             k: options.top_k as u32,
             top_p: options.top_p,
             min_p: options.min_p,
-            inv_temperature: 1.0 / options.temperature,
+            // Where f32 ends, only the most likely is left long before.
+            inv_temperature: (1.0 / options.temperature).min(sample::COLDEST),
         };
         let chosen = Sample { top, draws: &draws, best, state };
-        let steps = vec![top_k::step(gpu, logits, top, candidates)?, sample::step(gpu, chosen, params)?];
-        Ok(Some(Graph { steps }))
+        Ok(Some(Graph { steps: vec![sample::step(gpu, chosen, params)?] }))
     }
 
     /// Submits a step `ahead` positions beyond this one, and `choosing` after it; the choice is fed to the step that follows
@@ -176,7 +179,7 @@ impl<'m> Session<'m> {
         &self,
         id: Option<u32>,
         ahead: usize,
-        choosing: &Graph,
+        choosing: Option<&Graph>,
         readback: &Readback,
     ) -> Result<Pending, EngineError> {
         let Buffers { state, tokens, best, .. } = &self.buffers;
@@ -186,7 +189,9 @@ impl<'m> Session<'m> {
         let run = State { pos: (self.pos + ahead) as u32, n_tokens: 1, ..State::default() };
         self.gpu().write(state, 0, bytemuck::bytes_of(&run));
         // The index stands first in what argmax writes.
-        Ok(self.gpu().run_ahead(&[&self.graphs.decode, choosing], run, best, (tokens, 4), (readback, 16))?)
+        let top = self.graphs.top.as_ref().filter(|_| choosing.is_some());
+        let graphs: Vec<&Graph> = std::iter::once(&self.graphs.decode).chain(top).chain(choosing).collect();
+        Ok(self.gpu().run_ahead(&graphs, run, best, (tokens, 4), (readback, 16))?)
     }
 
     /// The greedy choice after [`Session::feed`] with [`Logits::Last`].
@@ -217,7 +222,7 @@ impl<'m> Session<'m> {
         self.finite(&bytes)
     }
 
-    /// All logits after [`Session::feed`] with [`Logits::Last`]: `[vocab]` f32.
+    /// All logits after [`Session::feed`] (not after [`Session::generate`], which may have run ahead) with [`Logits::Last`]: `[vocab]` f32.
     pub fn logits(&self) -> Result<Vec<f32>, EngineError> {
         let mut row = self.buffers.logits.clone();
         row.bytes = (self.model.spec().vocab * 4) as u64;

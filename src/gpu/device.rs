@@ -205,7 +205,7 @@ impl Gpu {
         lock(&self.0.kernels).len()
     }
 
-    /// Seconds that the host has spent recording and submitting graphs so far.
+    /// Seconds that the host has spent recording graphs so far, and submitting those that are waited for at once.
     pub fn host_seconds(&self) -> f64 {
         self.0.host_ns.load(Ordering::Relaxed) as f64 / 1e9
     }
@@ -236,6 +236,15 @@ impl Gpu {
         let polled = self.0.device.poll(one);
         self.check()?;
         polled.map(|_| ()).map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
+    }
+
+    /// Is everything that was submitted done? Does not wait.
+    pub fn is_done(&self) -> Result<bool, GpuError> {
+        let polled = self.0.device.poll(wgpu::PollType::Poll);
+        self.check()?;
+        polled
+            .map(|status| status.is_queue_empty())
+            .map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
     }
 
     /// Destroys the device on purpose: what follows behaves as after a driver reset. For tests.

@@ -11,6 +11,9 @@ use crate::kernels::{reduce, top_k};
 /// Most candidates.
 pub const MOST: usize = 64;
 
+/// Largest inverse temperature.
+pub const COLDEST: f32 = 1e30;
+
 /// Parameters; see the shader.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -70,6 +73,7 @@ pub fn checks() -> Vec<Check> {
         ("top-p 0.6", Params { top_p: 0.6, ..open }),
         ("min-p 0.2", Params { min_p: 0.2, ..open }),
         ("cold", Params { inv_temperature: 50.0, ..open }),
+        ("coldest", Params { inv_temperature: COLDEST, ..open }),
         ("hot", Params { inv_temperature: 0.1, k: 40, top_p: 0.9, min_p: 0.01 }),
     ];
     let mut checks = Vec::new();

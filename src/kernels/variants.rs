@@ -20,6 +20,8 @@ pub struct Variants {
     pub reduce: Reduce,
     /// Staged weights of matmul where rounding them to 11 bits is acceptable.
     pub tile: Tile,
+    /// Sampling on the GPU; else the host does it.
+    pub sample: bool,
 }
 
 impl Variants {
@@ -40,6 +42,7 @@ impl Variants {
             team: *team,
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
             tile: if f16 { Tile::F16 } else { Tile::F32 },
+            sample: !gpu.is_banned("sample"),
         }
     }
 
@@ -52,7 +55,7 @@ impl Variants {
             Some(("matmul", _)) => {
                 [Tile::F32, self.tile].map(|tile| matmul::Variant::of(tile).class()).contains(&class)
             }
-            _ => true,
+            _ => class != "sample" || self.sample,
         }
     }
 

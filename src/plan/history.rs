@@ -22,7 +22,8 @@ pub struct Run {
     pub quant: String,
     /// Sequences together.
     pub batch: usize,
-    /// What the predicted time was made of ([`crate::plan::form::Time::shares`]).
+    /// What the predicted time was made of ([`crate::plan::form::Time::shares`]); runs without it are like no other.
+    #[serde(default)]
     pub shares: [f64; 3],
     /// Decoded tokens that were timed.
     pub tokens: usize,
@@ -61,7 +62,8 @@ impl History {
     /// Adds a run, unless its numbers cannot be.
     pub fn push(&mut self, run: Run) {
         let ratio = run.ratio();
-        if ratio.is_finite() && ratio < ABSURD && ratio > 1.0 / ABSURD {
+        let known = run.shares.iter().all(|share| share.is_finite());
+        if known && ratio.is_finite() && ratio < ABSURD && ratio > 1.0 / ABSURD {
             self.runs.push(run);
             let extra = self.runs.len().saturating_sub(MAX_RUNS);
             self.runs.drain(..extra);

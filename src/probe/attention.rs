@@ -103,6 +103,11 @@ impl Subject {
         sample(last, run(LONG - TOKENS), true)
     }
 
+    /// Was the machine calm for long enough?
+    pub(super) fn settled(&self, clock: &Clock<'_>) -> bool {
+        self.windows.iter().all(|windows| clock.settled(windows))
+    }
+
     /// The terms that these seconds are made of.
     pub(super) fn reading(&self, clock: &Clock<'_>) -> AttentionReading {
         let measured = self.windows.each_ref().map(|windows| clock.estimate(windows));

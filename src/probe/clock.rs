@@ -293,7 +293,7 @@ fn estimate_of(nominal_s: f64, samples: &[Sample]) -> Measured {
     let raw_s = raw[raw.len() / 2];
     let calm = calm(nominal_s, samples);
     let mut values = raw;
-    if calm < FEWEST && samples.len() < MANY && nominal_s.is_finite() {
+    if calm < FEWEST.min(samples.len()) && samples.len() < MANY && nominal_s.is_finite() {
         values = samples.iter().map(|s| s.seconds / s.around * nominal_s).collect();
         sorted(&mut values);
         values.drain(..values.len() / 2);

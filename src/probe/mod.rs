@@ -14,7 +14,7 @@ mod traffic;
 
 use std::collections::BTreeMap;
 
-use crate::base::DType;
+use crate::base::{AdapterKind, DType};
 use crate::gpu::{Gpu, GpuError};
 use crate::plan::profile::{self, Conditions, Heads, Profile};
 
@@ -85,10 +85,11 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
     let begun = conditions::begin();
     let clock = Clock::new(gpu, wanted.thorough)?;
     let per_type = wanted.columns.len() + wanted.tokens.len();
-    let rounds = match (wanted.thorough, wanted.whole) {
-        (true, true) => 5,
-        (true, false) => 4,
-        (false, _) => 2,
+    // A GPU is hardly shared while it measures; a software adapter shares its cores with everything.
+    let rounds = match (gpu.facts().kind == AdapterKind::Cpu, wanted.thorough, wanted.whole) {
+        (true, true, true) => 5,
+        (true, true, false) => 4,
+        _ => 2,
     };
     let total = rounds * (wanted.dtypes.len() * per_type + 3 * wanted.heads.len())
         + if wanted.whole { 13 + rounds } else { 5 };
@@ -164,6 +165,10 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
     for _ in 0..rounds / 2 {
         for subject in matrices.iter_mut().filter(|subject| !subject.settled(&clock)) {
             next(&format!("{} × {}, again", subject.dtype, subject.columns), 0)?;
+            subject.sample(gpu, &clock)?;
+        }
+        for subject in attention.iter_mut().filter(|subject| !subject.settled(&clock)) {
+            next("attention again", 0)?;
             subject.sample(gpu, &clock)?;
         }
     }
