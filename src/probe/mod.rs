@@ -87,8 +87,7 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
     let per_type = wanted.columns.len() + wanted.tokens.len();
     // A GPU is hardly shared while it measures; a software adapter shares its cores with everything.
     let rounds = match (gpu.facts().kind == AdapterKind::Cpu, wanted.thorough, wanted.whole) {
-        (true, true, true) => 5,
-        (true, true, false) => 4,
+        (true, true, _) => 4,
         _ => 2,
     };
     let total = rounds * (wanted.dtypes.len() * per_type + 3 * wanted.heads.len())
