@@ -12,7 +12,8 @@ use crate::probe::Clock;
 /// A measured choice may fall short of the best by this part.
 pub const TOLERANCE: f64 = 0.05;
 
-/// Rounds over all steps (prompts are measured in the first), of which the faster reading stays: what slows a shared machine down seldom lasts until the next.
+/// Rounds over all steps (prompts are measured in the first), of which the faster reading stays: what slows a shared
+/// machine down seldom lasts until the next.
 const ROUNDS: usize = 2;
 
 /// One cell, measured.
@@ -108,19 +109,14 @@ pub fn measure(
                 predicted_first_s,
                 measured_first_s: prompts.get(i).map(|s| s * *n as f64),
             };
-            let same = |p: &&mut Point| p.batch == *n && p.context == *context;
-            let point = match points.iter_mut().find(same) {
-                Some(old) if old.measured_s <= point.measured_s => old.clone(),
-                Some(old) => {
-                    *old = point;
-                    old.clone()
-                }
-                None => {
-                    points.push(point.clone());
-                    point
-                }
-            };
-            if !progress(&point, round + 1 == ROUNDS) {
+            let same = |p: &Point| p.batch == *n && p.context == *context;
+            let at = points.iter().position(same).unwrap_or(points.len());
+            match points.get_mut(at) {
+                Some(old) if old.measured_s <= point.measured_s => {}
+                Some(old) => *old = point,
+                None => points.push(point),
+            }
+            if !progress(&points[at], round + 1 == ROUNDS) {
                 return Err(EngineError::Cancelled);
             }
         }

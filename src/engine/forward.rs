@@ -16,13 +16,13 @@ use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::variants::Variants;
 use crate::kernels::weights::{BLOCK, Part};
-use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matmul, matvec, top_k};
+use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matmul, matvec, sample, top_k};
 use crate::model::ModelSpec;
 use crate::model::spec::{Activation, RopeStyle};
 use crate::plan::memory;
 
 /// Most candidates that the GPU hands to the sampler.
-pub const TOP_K: usize = 64;
+pub const TOP_K: usize = sample::MOST;
 
 /// Sizes of a session's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -225,26 +225,23 @@ impl Gpu {
 
     /// Waits until everything submitted is done.
     pub fn wait(&self) -> Result<(), GpuError> {
-        let polled = self.0.device.poll(wgpu::PollType::wait_indefinitely());
-        self.check()?;
-        polled.map(|_| ()).map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
+        self.poll(wgpu::PollType::wait_indefinitely()).map(|_| ())
     }
 
     /// Waits for a submission and those before it.
     pub(super) fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
-        let one = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-        let polled = self.0.device.poll(one);
-        self.check()?;
-        polled.map(|_| ()).map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
+        self.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None }).map(|_| ())
     }
 
     /// Is everything that was submitted done? Does not wait.
     pub fn is_done(&self) -> Result<bool, GpuError> {
-        let polled = self.0.device.poll(wgpu::PollType::Poll);
+        self.poll(wgpu::PollType::Poll).map(|status| status.is_queue_empty())
+    }
+
+    fn poll(&self, kind: wgpu::PollType) -> Result<wgpu::PollStatus, GpuError> {
+        let polled = self.0.device.poll(kind);
         self.check()?;
-        polled
-            .map(|status| status.is_queue_empty())
-            .map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
+        polled.map_err(|e| GpuError::Lost { adapter: self.0.facts.id(), reason: e.to_string() })
     }
 
     /// Destroys the device on purpose: what follows behaves as after a driver reset. For tests.
