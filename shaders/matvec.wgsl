@@ -21,11 +21,6 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;       // [n_cols, y_stride]
 @group(0) @binding(5) var<uniform> state: State;
 
-fn load_x(col: u32, block: u32) -> Block32 {
-  let i = col * params.x_stride + block * 8u;
-  return Block32(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
-}
-
 fn store(row: u32, col: u32, v: f32) {
   let i = col * params.y_stride + params.y_first + row;
   var out = v;
@@ -40,30 +35,31 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   let row0 = team.id * ROWS;
   let n_cols = state.n_tokens - select(0u, state.first_logit, params.of_logits == 1u);
   let col0 = id.z * COLS;
-  var acc: array<f32, ROWS * COLS>;
-  for (var i = 0u; i < ROWS * COLS; i++) { acc[i] = 0.0; }
-  // A team past the last row does nothing but take part in the reductions.
-  let end = select(0u, params.blocks, row0 < params.rows);
-  for (var b = team.lane; b < end; b += team.lanes) {
+  // Arrays whose loops run over all of them: compilers unroll those, and keep the elements in registers.
+  var acc: array<array<f32, COLS>, ROWS>;
+  for (var r = 0u; r < ROWS; r++) { for (var c = 0u; c < COLS; c++) { acc[r][c] = 0.0; } }
+  for (var b = block_begin(team); b < block_end(row0); b += block_stride(team)) {
     if (COLS == 1u) {
-      let xs = load_x(col0, b);
+      let xs = load_x(team, col0, b);
+      var x_sum = 0.0;
+      if (OFFSET) { x_sum = block_sum(xs); }
       for (var r = 0u; r < ROWS; r++) {
-        acc[r] += block_dot(load_weights(min(row0 + r, params.rows - 1u), b), xs);
+        acc[r][0] += quants_dot(load_quants(min(row0 + r, params.rows - 1u), b), xs, x_sum);
       }
     } else {
-      var w: array<Block32, ROWS>;
-      for (var r = 0u; r < ROWS; r++) { w[r] = load_weights(min(row0 + r, params.rows - 1u), b); }
+      var w: array<Quants, ROWS>;
+      for (var r = 0u; r < ROWS; r++) { w[r] = load_quants(min(row0 + r, params.rows - 1u), b); }
       for (var c = 0u; c < COLS; c++) {
-        let xs = load_x(min(col0 + c, n_cols - 1u), b);
-        for (var r = 0u; r < ROWS; r++) {
-          acc[r * COLS + c] += block_dot(w[r], xs);
-        }
+        let xs = load_x(team, min(col0 + c, n_cols - 1u), b);
+        var x_sum = 0.0;
+        if (OFFSET) { x_sum = block_sum(xs); }
+        for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_dot(w[r], xs, x_sum); }
       }
     }
   }
   for (var r = 0u; r < ROWS; r++) {
     for (var c = 0u; c < COLS; c++) {
-      let sum = team_sum(acc[r * COLS + c], team.lane);
+      let sum = team_sum(acc[r][c], team.lane);
       if (team.lane == 0u && row0 + r < params.rows && col0 + c < n_cols) { store(row0 + r, col0 + c, sum); }
     }
   }

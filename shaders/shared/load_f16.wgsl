@@ -3,10 +3,13 @@ fn halves4(lo: u32, hi: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(lo), unpack2x16float(hi));
 }
 
-fn load_weights(row: u32, block: u32) -> Block32 {
+const SCALED: bool = false;
+const OFFSET: bool = false;
+
+fn load_quants(row: u32, block: u32) -> Quants {
   let i = (row * params.blocks + block) * 4u;
   let p = quants[i]; let q = quants[i + 1u]; let r = quants[i + 2u]; let s = quants[i + 3u];
-  return Block32(
+  return Quants(Block32(
     halves4(p.x, p.y), halves4(p.z, p.w), halves4(q.x, q.y), halves4(q.z, q.w),
-    halves4(r.x, r.y), halves4(r.z, r.w), halves4(s.x, s.y), halves4(s.z, s.w));
+    halves4(r.x, r.y), halves4(r.z, r.w), halves4(s.x, s.y), halves4(s.z, s.w)), 1.0, 0.0);
 }

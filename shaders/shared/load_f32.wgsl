@@ -1,9 +1,12 @@
 // F32 rows, padded to whole blocks with zeros: 8 vec4 per block.
-fn load_weights(row: u32, block: u32) -> Block32 {
+const SCALED: bool = false;
+const OFFSET: bool = false;
+
+fn load_quants(row: u32, block: u32) -> Quants {
   let i = (row * params.blocks + block) * 8u;
-  return Block32(
+  return Quants(Block32(
     bitcast<vec4<f32>>(quants[i]), bitcast<vec4<f32>>(quants[i + 1u]),
     bitcast<vec4<f32>>(quants[i + 2u]), bitcast<vec4<f32>>(quants[i + 3u]),
     bitcast<vec4<f32>>(quants[i + 4u]), bitcast<vec4<f32>>(quants[i + 5u]),
-    bitcast<vec4<f32>>(quants[i + 6u]), bitcast<vec4<f32>>(quants[i + 7u]));
+    bitcast<vec4<f32>>(quants[i + 6u]), bitcast<vec4<f32>>(quants[i + 7u])), 1.0, 0.0);
 }

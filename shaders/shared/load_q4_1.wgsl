@@ -1,5 +1,8 @@
 // Q4_1: weight = q * d + m, (d, m) two f16 in one word per block.
-fn load_weights(row: u32, block: u32) -> Block32 {
+const SCALED: bool = true;
+const OFFSET: bool = true;
+
+fn load_quants(row: u32, block: u32) -> Quants {
   let dm = unpack2x16float(scales[row * params.scale_words + block]);
-  return block_affine(nibbles(quants[row * params.blocks + block]), dm.x, dm.y);
+  return Quants(nibbles(quants[row * params.blocks + block]), dm.x, dm.y);
 }

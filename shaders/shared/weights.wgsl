@@ -1,16 +1,40 @@
 // A block of 32 consecutive weights of one row, or 32 activations. Contract of every load_*.wgsl:
-//   fn load_weights(row: u32, block: u32) -> Block32
+//   fn load_quants(row: u32, block: u32) -> Quants
 // reading the bindings `quants` (array<vec4<u32>>) and `scales` (array<u32>) and
-// params.blocks (blocks per row), params.scale_words (u32 words of `scales` per row).
+// params.blocks (blocks per row), params.scale_words (u32 words of `scales` per row), and
+//   const SCALED, OFFSET: bool — whether weights are q * scale, and + offset; else they are q itself.
 struct Block32 {
   a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>,
   e: vec4<f32>, f: vec4<f32>, g: vec4<f32>, h: vec4<f32>,
 }
+struct Quants { q: Block32, scale: f32, offset: f32 }
 
 fn block_dot(w: Block32, x: Block32) -> f32 {
-  let s = w.a * x.a + w.b * x.b + w.c * x.c + w.d * x.d
-        + w.e * x.e + w.f * x.f + w.g * x.g + w.h * x.h;
+  var s = w.a * x.a;
+  s = fma(w.b, x.b, s); s = fma(w.c, x.c, s); s = fma(w.d, x.d, s); s = fma(w.e, x.e, s);
+  s = fma(w.f, x.f, s); s = fma(w.g, x.g, s); s = fma(w.h, x.h, s);
   return (s.x + s.y) + (s.z + s.w);
+}
+
+fn block_sum(x: Block32) -> f32 {
+  let s = ((x.a + x.b) + (x.c + x.d)) + ((x.e + x.f) + (x.g + x.h));
+  return (s.x + s.y) + (s.z + s.w);
+}
+
+// Σ weight * x over the block; x_sum is Σ x, which only formats with an offset need. Scale and offset are the same for
+// all 32: applied to the sums, they cost once.
+fn quants_dot(w: Quants, x: Block32, x_sum: f32) -> f32 {
+  var dot = block_dot(w.q, x);
+  if (SCALED) { dot *= w.scale; }
+  if (OFFSET) { dot = fma(w.offset, x_sum, dot); }
+  return dot;
+}
+
+// The weights themselves.
+fn load_weights(row: u32, block: u32) -> Block32 {
+  let w = load_quants(row, block);
+  if (SCALED || OFFSET) { return block_affine(w.q, w.scale, w.offset); }
+  return w.q;
 }
 
 // w * scale + offset
@@ -20,8 +44,20 @@ fn block_affine(w: Block32, scale: f32, offset: f32) -> Block32 {
     w.e * scale + offset, w.f * scale + offset, w.g * scale + offset, w.h * scale + offset);
 }
 
-// Four bytes as floats.
-fn bytes4(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xU8(word)); }
+// Four bytes as floats. Through i32, because CPUs convert signed numbers in one instruction and unsigned ones in many.
+fn bytes4(word: u32) -> vec4<f32> { return vec4<f32>(vec4<i32>(unpack4xU8(word))); }
+
+// 32 nibbles in two's complement, placed as in `nibbles`.
+fn signed_nibbles(q: vec4<u32>) -> Block32 {
+  return Block32(
+    nibbles4(q.x, vec4<u32>(28u, 20u, 12u, 4u)), nibbles4(q.x, vec4<u32>(24u, 16u, 8u, 0u)),
+    nibbles4(q.y, vec4<u32>(28u, 20u, 12u, 4u)), nibbles4(q.y, vec4<u32>(24u, 16u, 8u, 0u)),
+    nibbles4(q.z, vec4<u32>(28u, 20u, 12u, 4u)), nibbles4(q.z, vec4<u32>(24u, 16u, 8u, 0u)),
+    nibbles4(q.w, vec4<u32>(28u, 20u, 12u, 4u)), nibbles4(q.w, vec4<u32>(24u, 16u, 8u, 0u)));
+}
+fn nibbles4(word: u32, up: vec4<u32>) -> vec4<f32> {
+  return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) << up) >> vec4<u32>(28u));
+}
 
 // 32 nibbles: byte i of word j holds weight 8j+i in its low and weight 8j+4+i in its high nibble.
 fn nibbles(q: vec4<u32>) -> Block32 {
@@ -34,7 +70,7 @@ fn nibbles(q: vec4<u32>) -> Block32 {
 
 // Bits 0..3 of `bits`, each as 0 or 16.
 fn fifth4(bits: u32) -> vec4<f32> {
-  return vec4<f32>(((vec4<u32>(bits) << vec4<u32>(4u, 3u, 2u, 1u)) & vec4<u32>(16u)));
+  return vec4<f32>(vec4<i32>((vec4<u32>(bits) << vec4<u32>(4u, 3u, 2u, 1u)) & vec4<u32>(16u)));
 }
 
 // Adds the fifth bits: bit i of `bits` belongs to weight i.

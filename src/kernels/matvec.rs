@@ -1,6 +1,6 @@
 //! Matrix × few columns: decoding. `shaders/matvec.wgsl`; what it computes stands in [`linear`].
 
-use crate::base::DType;
+use crate::base::{AdapterFacts, DType};
 use crate::gpu::graph::linear_grid;
 use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Snippet, Step};
 use crate::kernels::check::Check;
@@ -21,6 +21,11 @@ pub static SPEC: KernelSpec = KernelSpec {
 pub enum Team {
     /// One invocation: best where invocations are CPU vector lanes.
     Lane,
+    /// One invocation, but a subgroup loads activations together.
+    Broadcast {
+        /// Every subgroup has at least 8 invocations; else at least 4.
+        eight: bool,
+    },
     /// One subgroup.
     Subgroup,
     /// One workgroup.
@@ -29,11 +34,30 @@ pub enum Team {
 
 impl Team {
     /// All kinds.
-    pub const ALL: [Team; 3] = [Team::Lane, Team::Subgroup, Team::Workgroup];
+    pub const ALL: [Team; 5] = [
+        Team::Lane,
+        Team::Broadcast { eight: false },
+        Team::Broadcast { eight: true },
+        Team::Subgroup,
+        Team::Workgroup,
+    ];
+
+    /// Is it for this adapter? Drivers that do not tell the size of subgroups say 0.
+    pub fn runs_on(self, facts: &AdapterFacts) -> bool {
+        match self {
+            Team::Lane | Team::Workgroup => true,
+            Team::Subgroup => facts.subgroups,
+            Team::Broadcast { eight } => {
+                let fewest = facts.subgroup_sizes[0];
+                facts.subgroups && fewest >= 4 && eight == (fewest >= 8)
+            }
+        }
+    }
 
     fn snippet(self) -> Snippet {
         match self {
             Team::Lane => snippet!("shared/team_lane.wgsl"),
+            Team::Broadcast { .. } => snippet!("shared/team_broadcast.wgsl"),
             Team::Subgroup => snippet!("shared/team_subgroup.wgsl"),
             Team::Workgroup => snippet!("shared/team_workgroup.wgsl"),
         }
@@ -43,6 +67,7 @@ impl Team {
     pub fn class(self) -> &'static str {
         match self {
             Team::Lane => "matvec/lane",
+            Team::Broadcast { .. } => "matvec/broadcast",
             Team::Subgroup => "matvec/subgroup",
             Team::Workgroup => "matvec/workgroup",
         }
@@ -70,6 +95,8 @@ impl Variant {
             // On CPU adapters loads of x are most of the time: measured on llvmpipe, 2 to 4 rows are twice as fast as
             // one. Small workgroups keep all cores busy with narrow matrices.
             Team::Lane => (16, if cols == 1 || dtype.is_float() { 4 } else { 2 }),
+            // The broadcasts of a block of x serve all rows: with 8 there are too few registers.
+            Team::Broadcast { .. } => (16, 4),
             Team::Subgroup => (64, if cols == 1 { 4 } else { 2 }),
             Team::Workgroup => (64, 2),
         };
@@ -79,7 +106,7 @@ impl Variant {
     /// Rows that one workgroup covers for sure: with the largest subgroup there are the fewest teams.
     fn rows_per_workgroup(self, largest_subgroup: u32) -> u32 {
         let teams = match self.team {
-            Team::Lane => self.wg,
+            Team::Lane | Team::Broadcast { .. } => self.wg,
             // Drivers that do not tell the size (0 or 1) are taken to have one team per workgroup.
             Team::Subgroup if largest_subgroup < 4 => 1,
             Team::Subgroup => (self.wg / largest_subgroup.min(self.wg)).max(1),
@@ -91,14 +118,19 @@ impl Variant {
 
 /// The variant for weights of `dtype`.
 pub fn shader(dtype: DType, variant: Variant) -> Shader {
-    let consts = vec![
+    let mut consts = vec![
         ("WG", Const::U32(variant.wg)),
         ("ROWS", Const::U32(variant.rows)),
         ("COLS", Const::U32(variant.cols)),
     ];
     let mut snippets = weights::loader(dtype);
     snippets.extend([reduce::state(), variant.team.snippet()]);
-    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: variant.team == Team::Subgroup }
+    match variant.team {
+        Team::Broadcast { eight } => consts.push(("EIGHT", Const::Bool(eight))),
+        _ => snippets.push(snippet!("shared/x_own.wgsl")),
+    }
+    let subgroups = matches!(variant.team, Team::Subgroup | Team::Broadcast { .. });
+    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups }
 }
 
 /// One dispatch over a part of a matrix.
@@ -126,10 +158,10 @@ pub fn all() -> Vec<Shader> {
 }
 
 /// Every type × team × odd shapes.
-pub fn checks(subgroups: bool) -> Vec<Check> {
+pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     for dtype in NATIVE {
-        for team in Team::ALL.into_iter().filter(|team| subgroups || *team != Team::Subgroup) {
+        for team in Team::ALL.into_iter().filter(|team| team.runs_on(facts)) {
             for (i, &cols) in linear::widths(dtype).iter().enumerate() {
                 for (rows, n, per_group, epilogue) in [
                     (1, 1, 1, false),

@@ -30,16 +30,22 @@ impl Variants {
     pub fn of(gpu: &Gpu) -> Variants {
         let facts = gpu.facts();
         let cpu = facts.kind == AdapterKind::Cpu;
-        let teams: &[Team] = match (cpu, facts.subgroups) {
-            (true, _) => &[Team::Lane, Team::Workgroup],
-            (false, true) => &[Team::Subgroup, Team::Workgroup, Team::Lane],
-            (false, false) => &[Team::Workgroup, Team::Lane],
+        let teams = match cpu {
+            true => vec![
+                Team::Broadcast { eight: true },
+                Team::Broadcast { eight: false },
+                Team::Lane,
+                Team::Workgroup,
+            ],
+            false => vec![Team::Subgroup, Team::Workgroup, Team::Lane],
         };
-        let team = teams.iter().find(|team| !gpu.is_banned(team.class())).unwrap_or(&teams[teams.len() - 1]);
+        let good = |team: &Team| team.runs_on(facts) && !gpu.is_banned(team.class());
+        // The last one runs everywhere; when even that is banned, the check of what is in use tells.
+        let team = teams.iter().copied().find(good).unwrap_or(teams[teams.len() - 1]);
         let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
         let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
         Variants {
-            team: *team,
+            team,
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
             tile: if f16 { Tile::F16 } else { Tile::F32 },
             sample: !gpu.is_banned("sample"),
@@ -76,7 +82,7 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     let facts = gpu.facts();
     let mut checks = embed::checks();
     checks.extend(rms_norm::checks(facts.subgroups));
-    checks.extend(matvec::checks(facts.subgroups));
+    checks.extend(matvec::checks(facts));
     checks.extend(matmul::checks(facts.f16));
     checks.extend(rope_kv::checks(facts.subgroups));
     checks.extend(attend_decode::checks(facts.subgroups));
