@@ -1,8 +1,11 @@
 // y[col, y_first + row] (+)= bias[row] + sum_k weights[row, k] * x[col, k], for COLS columns at a time.
 // A team (one invocation, one subgroup or one workgroup; see team_*.wgsl) owns ROWS rows of the matrix
 // part and strides over their blocks of 32 weights; x is loaded once for the ROWS rows, weights once for the
-// COLS columns.
-// Columns are tokens of the run; workgroup z picks COLS of them.
+// COLS columns. Columns are tokens of the run; workgroup z picks COLS of them.
+// With NORM, x is normed on the way: x * norm / sqrt(mean(x^2) + eps) (Zhang & Sennrich 2019). The division is the same
+// for a whole column, so it comes last, and a team has seen all of x by then.
+// With GLU, the part holds gate rows and then as many up rows, and y[col, row] = act(gate) * up (Shazeer 2020). A team's
+// rows are pairs: gate and up of one output.
 struct Params {
   rows: u32,         // rows of this part
   blocks: u32,       // blocks of 32 per row
@@ -13,54 +16,87 @@ struct Params {
   accumulate: u32,   // 1: y += , 0: y =
   has_bias: u32,
   of_logits: u32,    // 1: columns are the tokens whose logits are wanted
+  norm_cols: u32,    // floats of a row of x that count in its mean
+  norm_eps: f32,
 }
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // [rows, …] see load_*.wgsl
 @group(0) @binding(1) var<storage, read> scales: array<u32>;        // [rows, scale_words]
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;       // [n_cols, x_stride]
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;       // [n_cols, x_stride], tails zero
 @group(0) @binding(3) var<storage, read> bias: array<f32>;          // [rows]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;       // [n_cols, y_stride]
-@group(0) @binding(5) var<uniform> state: State;
+@group(0) @binding(5) var<storage, read> norm: array<vec4<f32>>;    // [x_stride], tail zero
+@group(0) @binding(6) var<uniform> state: State;
 
-fn store(row: u32, col: u32, v: f32) {
-  let i = col * params.y_stride + params.y_first + row;
-  var out = v;
-  if (params.has_bias == 1u) { out += bias[row]; }
-  if (params.accumulate == 1u) { out += y[i]; }
-  y[i] = out;
+// Where the team's r-th row stands in the part.
+fn row_at(r: u32) -> u32 {
+  let row = min(r, params.rows - 1u);
+  if (GLU) { return (row >> 1u) + (row & 1u) * (params.rows >> 1u); }
+  return row;
+}
+
+fn bias_at(row: u32) -> f32 {
+  if (params.has_bias == 1u) { return bias[row]; }
+  return 0.0;
 }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, in: TeamInput) {
   let team = team_of(in, id.y * groups.x + id.x);
   let row0 = team.id * ROWS;
-  let n_cols = state.n_tokens - select(0u, state.first_logit, params.of_logits == 1u);
+  let first_col = select(0u, state.first_logit, params.of_logits == 1u);
+  let n_cols = state.n_tokens - first_col;
   let col0 = id.z * COLS;
+  // A norm of its own has left out the tokens whose logits nobody wants.
+  let first_x = select(0u, first_col, NORM);
   // Arrays whose loops run over all of them: compilers unroll those, and keep the elements in registers.
   var acc: array<array<f32, COLS>, ROWS>;
+  var squares: array<f32, COLS>;
+  for (var c = 0u; c < COLS; c++) { squares[c] = 0.0; }
   for (var r = 0u; r < ROWS; r++) { for (var c = 0u; c < COLS; c++) { acc[r][c] = 0.0; } }
   for (var b = block_begin(team); b < block_end(row0); b += block_stride(team)) {
+    let gains = load_gains(team, b);
     if (COLS == 1u) {
-      let xs = load_x(team, col0, b);
+      let xs = load_x(team, first_x + col0, b, gains);
+      squares[0] += xs.squares;
       var x_sum = 0.0;
-      if (OFFSET) { x_sum = block_sum(xs); }
+      if (OFFSET) { x_sum = block_sum(xs.v); }
       for (var r = 0u; r < ROWS; r++) {
-        acc[r][0] += quants_dot(load_quants(min(row0 + r, params.rows - 1u), b), xs, x_sum);
+        acc[r][0] += quants_dot(load_quants(row_at(row0 + r), b), xs.v, x_sum);
       }
     } else {
       var w: array<Quants, ROWS>;
-      for (var r = 0u; r < ROWS; r++) { w[r] = load_quants(min(row0 + r, params.rows - 1u), b); }
+      for (var r = 0u; r < ROWS; r++) { w[r] = load_quants(row_at(row0 + r), b); }
       for (var c = 0u; c < COLS; c++) {
-        let xs = load_x(team, min(col0 + c, n_cols - 1u), b);
+        let xs = load_x(team, first_x + min(col0 + c, n_cols - 1u), b, gains);
+        squares[c] += xs.squares;
         var x_sum = 0.0;
-        if (OFFSET) { x_sum = block_sum(xs); }
-        for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_dot(w[r], xs, x_sum); }
+        if (OFFSET) { x_sum = block_sum(xs.v); }
+        for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_dot(w[r], xs.v, x_sum); }
       }
     }
   }
-  for (var r = 0u; r < ROWS; r++) {
-    for (var c = 0u; c < COLS; c++) {
-      let sum = team_sum(acc[r][c], team.lane);
-      if (team.lane == 0u && row0 + r < params.rows && col0 + c < n_cols) { store(row0 + r, col0 + c, sum); }
+  for (var c = 0u; c < COLS; c++) {
+    var scale = 1.0;
+    if (NORM) { scale = inverseSqrt(team_squares(squares[c], team) / f32(params.norm_cols) + params.norm_eps); }
+    let begin = (col0 + c) * params.y_stride + params.y_first;
+    if (GLU) {
+      for (var r = 0u; r < ROWS; r += 2u) {
+        let gate = team_sum(acc[r][c], team.lane) * scale;
+        let up = team_sum(acc[r + 1u][c], team.lane) * scale;
+        if (team.lane == 0u && row0 + r < params.rows && col0 + c < n_cols) {
+          y[begin + (row0 + r) / 2u] = act(gate + bias_at(row_at(row0 + r))) * (up + bias_at(row_at(row0 + r + 1u)));
+        }
+      }
+    } else {
+      for (var r = 0u; r < ROWS; r++) {
+        let sum = team_sum(acc[r][c], team.lane) * scale;
+        if (team.lane == 0u && row0 + r < params.rows && col0 + c < n_cols) {
+          let i = begin + row0 + r;
+          var out = sum + bias_at(row0 + r);
+          if (params.accumulate == 1u) { out += y[i]; }
+          y[i] = out;
+        }
+      }
     }
   }
 }

@@ -82,11 +82,12 @@
 //!
 //! ## How a token runs
 //!
-//! [`engine::forward`] lists nine dispatches per layer: norm, Q K V as one matrix, RoPE with the KV write, attention, output
-//! projection onto the residual stream, norm, gate and up as one matrix, activation, down projection. Around them the
-//! embedding, the final norm, the output matrix and the greedy choice. What changes from token to token stands in one
-//! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Prompts take the same list with
-//! tiled matrix kernels, a chunk of tokens at a time. A matrix that is larger than the adapter can bind is several parts
+//! [`engine::forward`] lists six dispatches per layer: Q K V as one matrix, RoPE with the KV write, attention, output
+//! projection onto the residual stream, gate and up as one matrix, down projection. Norms are done by the matrix that reads
+//! their result, the activation by the one that writes its input ([`kernels::matvec::Fused`]). Around the layers the
+//! embedding, the output matrix and the greedy choice. What changes from token to token stands in one
+//! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Prompts take the same operations with
+//! tiled matrix kernels, norms and activations apart, a chunk of tokens at a time. A matrix that is larger than the adapter can bind is several parts
 //! by rows, each with a dispatch of its own. [`engine::Batch`] runs the same list for one token of each of several
 //! sequences: the weights are read once for all of them, every sequence has a KV cache and a position of its own.
 //!

@@ -15,17 +15,42 @@ fn block_begin(team: Team) -> u32 { return 0u; }
 fn block_end(row: u32) -> u32 { return params.blocks; }
 fn block_stride(team: Team) -> u32 { return 1u; }
 
-fn load_x(team: Team, col: u32, block: u32) -> Block32 {
-  let i = col * params.x_stride + block * 8u;
-  if (EIGHT) {
-    let v = x[i + (team.within & 7u)];
-    return Block32(
-      subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u),
-      subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u), subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u));
+struct Activations { v: Block32, squares: f32 }
+struct Gains { v: vec4<f32>, w: vec4<f32> }
+
+fn load_gains(team: Team, block: u32) -> Gains {
+  var g = Gains();
+  if (NORM) {
+    let i = block * 8u;
+    if (EIGHT) {
+      g.v = norm[i + (team.within & 7u)];
+    } else {
+      g.v = norm[i + (team.within & 3u)];
+      g.w = norm[i + 4u + (team.within & 3u)];
+    }
   }
-  let v = x[i + (team.within & 3u)];
-  let w = x[i + 4u + (team.within & 3u)];
-  return Block32(
+  return g;
+}
+
+fn load_x(team: Team, col: u32, block: u32, gains: Gains) -> Activations {
+  let i = col * params.x_stride + block * 8u;
+  var squares = 0.0;
+  if (EIGHT) {
+    var v = x[i + (team.within & 7u)];
+    if (NORM) { squares = dot(v, v); v *= gains.v; }
+    return Activations(Block32(
+      subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u),
+      subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u), subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u)), squares);
+  }
+  var v = x[i + (team.within & 3u)];
+  var w = x[i + 4u + (team.within & 3u)];
+  if (NORM) { squares = dot(v, v) + dot(w, w); v *= gains.v; w *= gains.w; }
+  return Activations(Block32(
     subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u),
-    subgroupBroadcast(w, 0u), subgroupBroadcast(w, 1u), subgroupBroadcast(w, 2u), subgroupBroadcast(w, 3u));
+    subgroupBroadcast(w, 0u), subgroupBroadcast(w, 1u), subgroupBroadcast(w, 2u), subgroupBroadcast(w, 3u)), squares);
+}
+
+// Every invocation has squared what it loaded; those beyond the first 8 (or 4) loaded the same again.
+fn team_squares(own: f32, team: Team) -> f32 {
+  return subgroupAdd(select(0.0, own, team.within < select(4u, 8u, EIGHT)));
 }

@@ -4,7 +4,25 @@ fn block_begin(team: Team) -> u32 { return team.lane; }
 fn block_end(row: u32) -> u32 { return select(0u, params.blocks, row < params.rows); }
 fn block_stride(team: Team) -> u32 { return team.lanes; }
 
-fn load_x(team: Team, col: u32, block: u32) -> Block32 {
-  let i = col * params.x_stride + block * 8u;
-  return Block32(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
+struct Activations { v: Block32, squares: f32 }
+struct Gains { v: Block32 }
+
+fn load_gains(team: Team, block: u32) -> Gains {
+  var g = Gains();
+  if (NORM) {
+    let i = block * 8u;
+    g.v = Block32(norm[i], norm[i + 1u], norm[i + 2u], norm[i + 3u], norm[i + 4u], norm[i + 5u], norm[i + 6u], norm[i + 7u]);
+  }
+  return g;
 }
+
+fn load_x(team: Team, col: u32, block: u32, gains: Gains) -> Activations {
+  let i = col * params.x_stride + block * 8u;
+  let v = Block32(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
+  if (!NORM) { return Activations(v, 0.0); }
+  let g = gains.v;
+  let scaled = Block32(v.a * g.a, v.b * g.b, v.c * g.c, v.d * g.d, v.e * g.e, v.f * g.f, v.g * g.g, v.h * g.h);
+  return Activations(scaled, block_dot(v, v));
+}
+
+fn team_squares(own: f32, team: Team) -> f32 { return team_sum(own, team.lane); }

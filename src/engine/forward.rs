@@ -1,8 +1,8 @@
 //! [`ModelSpec`] + weights + buffers → graphs: the only place that knows the order of operations.
 //!
-//! One token costs per layer nine dispatches: norm, qkv, rope + KV write, attention, output projection
-//! (adds to the residual stream), norm, gate and up, activation, down (adds). Matrices in several parts
-//! cost one dispatch per part.
+//! One token costs per layer six dispatches: norm and qkv, rope + KV write, attention, output projection (adds to the
+//! residual stream), norm and gate and up and activation, down (adds). Matrices in several parts cost one dispatch per
+//! part, and then the activation one of its own. Chunks of prompts take norms and activations apart: nine.
 
 use crate::engine::EngineError;
 use crate::engine::weights::{Layer, Weights};
@@ -12,6 +12,7 @@ use crate::kernels::attention::{Attention, Geometry};
 use crate::kernels::glu::{self, Act};
 use crate::kernels::kv::KvType;
 use crate::kernels::linear::Linear;
+use crate::kernels::matvec::{Fused, Norm};
 use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::variants::Variants;
@@ -194,6 +195,21 @@ enum Mode {
     Many,
 }
 
+/// A matrix of the model between its input and its output.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    label: &'a str,
+    parts: &'a [Part],
+    bias: Option<&'a Slice>,
+    x: &'a Slice,
+    /// Weights of the norm of x, and where kernels that do not norm by themselves find the result.
+    norm: Option<(&'a Slice, &'a Slice)>,
+    /// A buffer and its columns.
+    y: (&'a Slice, usize),
+    accumulate: bool,
+    of_logits: bool,
+}
+
 /// Builds graphs for one model on one device.
 struct Builder<'a> {
     gpu: &'a Gpu,
@@ -273,10 +289,17 @@ impl Builder<'_> {
         let (spec, buffers) = (self.spec, self.buffers);
         let heads = spec.n_heads * spec.head_dim;
         let qkv_cols = heads + 2 * spec.n_kv_heads * spec.head_dim;
-        self.norm(&format!("layer {i} norm"), &buffers.hidden, &layer.attn_norm, &buffers.normed, false)?;
-        let bias = layer.qkv_bias.as_ref();
-        let label = format!("layer {i} qkv");
-        self.linear(&label, mode, &layer.qkv, &buffers.normed, (&buffers.qkv, qkv_cols), bias, false, false)?;
+        let qkv = Matrix {
+            label: &format!("layer {i} qkv"),
+            parts: &layer.qkv,
+            bias: layer.qkv_bias.as_ref(),
+            x: &buffers.hidden,
+            norm: Some((&layer.attn_norm, &buffers.normed)),
+            y: (&buffers.qkv, qkv_cols),
+            accumulate: false,
+            of_logits: false,
+        };
+        self.linear(mode, qkv)?;
         let geometry = geometry(spec, self.sizes, i);
         let variant = rope_kv::Variant {
             geometry,
@@ -316,68 +339,78 @@ impl Builder<'_> {
             }
             Mode::Many => attend_prefill::step(self.gpu, &label, geometry, attention)?,
         });
-        let bias = layer.o_bias.as_ref();
-        let label = format!("layer {i} output");
-        self.linear(
-            &label,
-            mode,
-            &layer.o,
-            &buffers.attended,
-            (&buffers.hidden, spec.hidden),
-            bias,
-            true,
-            false,
-        )
+        let output = Matrix {
+            label: &format!("layer {i} output"),
+            parts: &layer.o,
+            bias: layer.o_bias.as_ref(),
+            x: &buffers.attended,
+            norm: None,
+            y: (&buffers.hidden, spec.hidden),
+            accumulate: true,
+            of_logits: false,
+        };
+        self.linear(mode, output)
     }
 
     fn mlp(&mut self, mode: Mode, i: usize, layer: &Layer) -> Result<(), EngineError> {
         let (spec, buffers) = (self.spec, self.buffers);
-        self.norm(&format!("layer {i} mlp norm"), &buffers.hidden, &layer.mlp_norm, &buffers.normed, false)?;
-        let both = 2 * spec.intermediate;
-        let bias = layer.gate_up_bias.as_ref();
-        let label = format!("layer {i} gate and up");
-        self.linear(
-            &label,
-            mode,
-            &layer.gate_up,
-            &buffers.normed,
-            (&buffers.gate_up, both),
-            bias,
-            false,
-            false,
-        )?;
         let act = match spec.activation {
             Activation::Silu => Act::Silu,
             Activation::GeluTanh => Act::GeluTanh,
             Activation::GeluErf => Act::GeluErf,
         };
-        let params = glu::Params {
-            inter: spec.intermediate as u32,
-            x_stride: both.next_multiple_of(BLOCK) as u32,
-            y_stride: spec.intermediate.next_multiple_of(BLOCK) as u32,
+        let gate_up = Matrix {
+            label: &format!("layer {i} gate and up"),
+            parts: &layer.gate_up,
+            bias: layer.gate_up_bias.as_ref(),
+            x: &buffers.hidden,
+            norm: Some((&layer.mlp_norm, &buffers.normed)),
+            y: (&buffers.gate_up, 2 * spec.intermediate),
+            accumulate: false,
+            of_logits: false,
         };
-        let label = format!("layer {i} activation");
-        self.steps.push(glu::step(self.gpu, &label, act, [&buffers.gate_up, &buffers.activated], params)?);
-        let bias = layer.down_bias.as_ref();
-        let label = format!("layer {i} down");
-        self.linear(
-            &label,
-            mode,
-            &layer.down,
-            &buffers.activated,
-            (&buffers.hidden, spec.hidden),
-            bias,
-            true,
-            false,
-        )
+        // Gate and up of one output in one part: then the activation is done on the way.
+        if let (true, [part]) = (mode != Mode::Many, &layer.gate_up[..]) {
+            let y = (&buffers.activated, spec.intermediate);
+            self.matvec(mode, part, &Matrix { y, ..gate_up }, Some(act))?;
+        } else {
+            self.linear(mode, gate_up)?;
+            let params = glu::Params {
+                inter: spec.intermediate as u32,
+                x_stride: (2 * spec.intermediate).next_multiple_of(BLOCK) as u32,
+                y_stride: spec.intermediate.next_multiple_of(BLOCK) as u32,
+            };
+            let label = format!("layer {i} activation");
+            let step = glu::step(self.gpu, &label, act, [&buffers.gate_up, &buffers.activated], params)?;
+            self.steps.push(step);
+        }
+        let down = Matrix {
+            label: &format!("layer {i} down"),
+            parts: &layer.down,
+            bias: layer.down_bias.as_ref(),
+            x: &buffers.activated,
+            norm: None,
+            y: (&buffers.hidden, spec.hidden),
+            accumulate: true,
+            of_logits: false,
+        };
+        self.linear(mode, down)
     }
 
     /// Final norm and logits of the tokens that `state` says, and the greedy choice of the first.
     fn head(&mut self, mode: Mode) -> Result<(), EngineError> {
         let (spec, buffers, weights) = (self.spec, self.buffers, self.weights);
-        self.norm("final norm", &buffers.hidden, &weights.output_norm, &buffers.normed_logits, true)?;
-        let y = (&buffers.logits, spec.vocab);
-        self.linear("logits", mode, &weights.output, &buffers.normed_logits, y, None, false, true)?;
+        let logits = Matrix {
+            label: "logits",
+            parts: &weights.output,
+            bias: None,
+            x: &buffers.hidden,
+            norm: Some((&weights.output_norm, &buffers.normed_logits)),
+            y: (&buffers.logits, spec.vocab),
+            accumulate: false,
+            of_logits: true,
+        };
+        self.linear(mode, logits)?;
         let stride = spec.vocab.next_multiple_of(BLOCK) as u32;
         let params = argmax::Params { cols: spec.vocab as u32, stride };
         let rows = if mode == Mode::Each { self.sizes.sequences as u32 } else { 1 };
@@ -385,67 +418,70 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn norm(
-        &mut self,
-        label: &str,
-        x: &Slice,
-        weight: &Slice,
-        y: &Slice,
-        of_logits: bool,
-    ) -> Result<(), EngineError> {
-        let (state, cols, eps) = (&self.buffers.state, self.spec.hidden, self.spec.rms_eps);
-        let norm = RmsNorm { x, weight, y, state, cols, eps, of_logits };
-        self.steps.push(rms_norm::step(self.gpu, label, self.variants.reduce, norm)?);
-        Ok(())
-    }
-
-    /// One dispatch per part; `y` is a buffer and its columns.
-    #[expect(clippy::too_many_arguments, reason = "one call per matrix, all of them different")]
-    fn linear(
-        &mut self,
-        label: &str,
-        mode: Mode,
-        parts: &[Part],
-        x: &Slice,
-        (y, y_cols): (&Slice, usize),
-        bias: Option<&Slice>,
-        accumulate: bool,
-        of_logits: bool,
-    ) -> Result<(), EngineError> {
-        for part in parts {
-            // A bias belongs to the whole stack; parts beyond the first see it from their first row on.
-            let bias = bias.map(|bias| self.bias_of(bias, part)).transpose()?;
-            let linear = Linear {
-                part,
-                x,
-                y,
-                y_stride: y_cols.next_multiple_of(BLOCK),
-                y_first: part.first_row,
-                bias: bias.as_ref(),
-                accumulate,
-                of_logits,
-                state: &self.buffers.state,
-            };
-            self.steps.push(match mode {
-                Mode::One => matvec::step(self.gpu, label, self.variants.matvec(part.dtype, 1), linear)?,
-                Mode::Each => {
-                    let variant = self.variants.matvec(part.dtype, self.sizes.sequences as u32);
-                    matvec::step(self.gpu, label, variant, linear)?
-                }
-                Mode::Many => matmul::step(self.gpu, label, self.variants.matmul(part.dtype), linear)?,
-            });
+    /// One dispatch per part, and one for the norm where the kernel for many tokens does not norm by itself.
+    fn linear(&mut self, mode: Mode, matrix: Matrix<'_>) -> Result<(), EngineError> {
+        if mode != Mode::Many {
+            return matrix.parts.iter().try_for_each(|part| self.matvec(mode, part, &matrix, None));
+        }
+        let mut x = matrix.x;
+        if let Some((weight, normed)) = matrix.norm {
+            let (state, cols, eps) = (&self.buffers.state, self.spec.hidden, self.spec.rms_eps);
+            let norm = RmsNorm { x, weight, y: normed, state, cols, eps, of_logits: matrix.of_logits };
+            let label = format!("{} norm", matrix.label);
+            self.steps.push(rms_norm::step(self.gpu, &label, self.variants.reduce, norm)?);
+            x = normed;
+        }
+        for part in matrix.parts {
+            let bias = self.bias_of(&matrix, part)?;
+            let linear = Linear { x, ..self.linear_of(&matrix, part, bias.as_ref()) };
+            let variant = self.variants.matmul(part.dtype);
+            self.steps.push(matmul::step(self.gpu, matrix.label, variant, linear)?);
         }
         Ok(())
     }
 
-    /// The part's share of the stack's bias, in a buffer of its own: offsets of bindings are coarse.
-    fn bias_of(&self, bias: &Slice, part: &Part) -> Result<Slice, EngineError> {
+    /// One part of a matrix times one or few columns, normed on the way.
+    fn matvec(
+        &mut self,
+        mode: Mode,
+        part: &Part,
+        matrix: &Matrix<'_>,
+        glu: Option<Act>,
+    ) -> Result<(), EngineError> {
+        let columns = if mode == Mode::Each { self.sizes.sequences as u32 } else { 1 };
+        let variant = self.variants.matvec(part.dtype, columns);
+        let (cols, eps) = (self.spec.hidden, self.spec.rms_eps);
+        let fused = Fused { norm: matrix.norm.map(|(weight, _)| Norm { weight, cols, eps }), glu };
+        let bias = self.bias_of(matrix, part)?;
+        let linear = self.linear_of(matrix, part, bias.as_ref());
+        self.steps.push(matvec::fused_step(self.gpu, matrix.label, variant, linear, fused)?);
+        Ok(())
+    }
+
+    fn linear_of<'m>(&'m self, matrix: &Matrix<'m>, part: &'m Part, bias: Option<&'m Slice>) -> Linear<'m> {
+        Linear {
+            part,
+            x: matrix.x,
+            y: matrix.y.0,
+            y_stride: matrix.y.1.next_multiple_of(BLOCK),
+            y_first: part.first_row,
+            bias,
+            accumulate: matrix.accumulate,
+            of_logits: matrix.of_logits,
+            state: &self.buffers.state,
+        }
+    }
+
+    /// The part's share of the stack's bias, in a buffer of its own where it is not the first: offsets of bindings are
+    /// coarse.
+    fn bias_of(&self, matrix: &Matrix<'_>, part: &Part) -> Result<Option<Slice>, EngineError> {
+        let Some(bias) = matrix.bias else { return Ok(None) };
         if part.first_row == 0 {
-            return Ok(bias.clone());
+            return Ok(Some(bias.clone()));
         }
         let slice = self.gpu.buffer("bias", part.rows as u64 * 4)?;
         let to = Slice { bytes: part.rows as u64 * 4, ..slice.clone() };
         self.gpu.copy(bias, part.first_row as u64 * 4, &to)?;
-        Ok(slice)
+        Ok(Some(slice))
     }
 }

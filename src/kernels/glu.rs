@@ -43,12 +43,22 @@ impl Act {
     /// All activations.
     pub const ALL: [Act; 3] = [Act::Silu, Act::GeluTanh, Act::GeluErf];
 
-    fn snippet(self) -> Snippet {
+    /// The file.
+    pub fn snippet(self) -> Snippet {
         match self {
             Act::Silu => snippet!("shared/act_silu.wgsl"),
             Act::GeluTanh => snippet!("shared/act_gelu_tanh.wgsl"),
             Act::GeluErf => snippet!("shared/act_gelu_erf.wgsl"),
         }
+    }
+
+    /// How far act(gate) · up may be off for exact `gate` and `up`.
+    pub fn tolerance(self, gate: f64, up: f64) -> f64 {
+        // exp errs by 3 + 2|x| ulp of a result that is at most 1 (WGSL §15.7.4); near zero the
+        // activation is a small difference, so part of the tolerance follows |gate|.
+        let ulp = f64::from(f32::EPSILON);
+        let value = self.eval(gate) * up;
+        (64.0 * ulp * value.abs()).max(64.0 * ulp * gate.abs().min(40.0) * up.abs()) + 1e-30
     }
 
     /// Reference in f64.
@@ -129,11 +139,7 @@ fn run_case(gpu: &Gpu, act: Act, inter: usize, size: f32) -> Result<(Vec<f32>, V
         for i in 0..inter {
             let (gate, up) = (f64::from(x[row * x_stride + i]), f64::from(x[row * x_stride + inter + i]));
             let value = act.eval(gate) * up;
-            // exp errs by 3 + 2|x| ulp of a result that is at most 1 (WGSL §15.7.4); near zero the
-            // activation is a small difference, so part of the tolerance follows |gate|.
-            let ulp = f64::from(f32::EPSILON);
-            let tolerance =
-                (64.0 * ulp * value.abs()).max(64.0 * ulp * gate.abs().min(40.0) * up.abs()) + 1e-30;
+            let tolerance = act.tolerance(gate, up);
             want[row * y_stride + i] = Want::Near { value, tolerance };
         }
     }

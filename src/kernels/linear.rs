@@ -8,6 +8,8 @@ use crate::base::DType;
 use crate::gpu::graph::State;
 use crate::gpu::{Access, Gpu, GpuError, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
+use crate::kernels::glu::Act;
+use crate::kernels::matvec::{Fused, Norm};
 use crate::kernels::weights::{self, BLOCK, Part};
 use crate::quant::{self, PlaneLayout};
 
@@ -105,42 +107,127 @@ pub struct Case {
     pub cols: usize,
     /// Columns of x.
     pub n: usize,
+    /// What is done beside the product.
+    pub form: Form,
+}
+
+/// What a check does beside the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing.
+    Plain,
     /// Add to y, with a bias, at an offset in y.
-    pub epilogue: bool,
+    Epilogue,
+    /// x is normed first.
+    Norm,
+    /// As `Norm`; rows are gate and up, with a bias, at an offset in y.
+    NormGlu(Act),
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Form::Plain | Form::Epilogue => Ok(()),
+            Form::Norm => write!(f, ", normed"),
+            Form::NormGlu(act) => write!(f, ", normed, {act:?}"),
+        }
+    }
+}
+
+impl Form {
+    fn bias(self) -> bool {
+        matches!(self, Form::Epilogue | Form::NormGlu(_))
+    }
+
+    fn norm(self) -> bool {
+        matches!(self, Form::Norm | Form::NormGlu(_))
+    }
+
+    fn glu(self) -> Option<Act> {
+        if let Form::NormGlu(act) = self { Some(act) } else { None }
+    }
+}
+
+/// ε of the norms in checks.
+const EPS: f32 = 1e-5;
+
+/// Numbers of one case.
+struct Data {
+    file: Vec<u8>,
+    x: Vec<f32>,
+    bias: Vec<f32>,
+    y: Vec<f32>,
+    gains: Vec<f32>,
 }
 
 /// Reference of one case: decodes the file bytes and sums in f64.
-fn reference(dtype: DType, case: Case, file: &[u8], x: &[f32], bias: &[f32], y: &[f32]) -> Vec<Want> {
+fn reference(dtype: DType, case: Case, data: &Data) -> Vec<Want> {
+    let Data { file, x, bias, y, gains } = data;
     let mut w = vec![0.0; case.rows * case.cols];
     quant::decode(dtype, file, &mut w).expect("checks make whole blocks");
     let (stride, first) = placement(case);
     let mut want = vec![Want::Untouched; case.n * stride];
     for col in 0..case.n {
-        for row in 0..case.rows {
-            let (weights, xs) = (&w[row * case.cols..][..case.cols], &x[col * case.cols..][..case.cols]);
-            let (mut value, mut magnitude) = (0.0, 0.0);
-            for (weights, xs) in weights.chunks(BLOCK).zip(xs.chunks(BLOCK)) {
-                // q·scale + offset may cancel: its rounding error follows the block's largest weight.
-                let largest = weights.iter().fold(0.0f32, |a, w| a.max(w.abs()));
-                for (w, x) in weights.iter().zip(xs) {
-                    value += f64::from(*w) * f64::from(*x);
-                    magnitude += 2.0 * f64::from(largest) * f64::from(x.abs());
+        let xs: Vec<f64> = x[col * case.cols..][..case.cols].iter().map(|x| f64::from(*x)).collect();
+        let xs = if case.form.norm() { normed(&xs, gains) } else { xs };
+        let sums: Vec<(f64, f64)> = (0..case.rows)
+            .map(|row| {
+                let weights = &w[row * case.cols..][..case.cols];
+                let (mut value, mut magnitude) = (0.0, 0.0);
+                for (weights, xs) in weights.chunks(BLOCK).zip(xs.chunks(BLOCK)) {
+                    // q·scale + offset may cancel: its rounding error follows the block's largest weight.
+                    let largest = weights.iter().fold(0.0f32, |a, w| a.max(w.abs()));
+                    for (w, x) in weights.iter().zip(xs) {
+                        value += f64::from(*w) * x;
+                        magnitude += 2.0 * f64::from(largest) * x.abs();
+                    }
                 }
+                if case.form.bias() {
+                    value += f64::from(bias[row]);
+                    magnitude += f64::from(bias[row].abs());
+                }
+                if case.form == Form::Epilogue {
+                    let before = f64::from(y[col * stride + first + row]);
+                    value += before;
+                    magnitude += before.abs();
+                }
+                (value, check::sum_tolerance(case.cols, magnitude))
+            })
+            .collect();
+        let wanted: Vec<Want> = match case.form.glu() {
+            None => sums.into_iter().map(|(value, tolerance)| Want::Near { value, tolerance }).collect(),
+            Some(act) => {
+                let (gates, ups) = sums.split_at(case.rows / 2);
+                gates.iter().zip(ups).map(|(gate, up)| gated(act, *gate, *up)).collect()
             }
-            if case.epilogue {
-                value += f64::from(bias[row]) + f64::from(y[col * stride + first + row]);
-                magnitude += f64::from(bias[row].abs()) + f64::from(y[col * stride + first + row].abs());
-            }
-            let tolerance = check::sum_tolerance(case.cols, magnitude);
-            want[col * stride + first + row] = Want::Near { value, tolerance };
-        }
+        };
+        want[col * stride + first..][..wanted.len()].copy_from_slice(&wanted);
     }
     want
 }
 
+/// x · weight / √(mean x² + ε).
+fn normed(x: &[f64], weight: &[f32]) -> Vec<f64> {
+    let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+    let scale = 1.0 / (mean + f64::from(EPS)).sqrt();
+    x.iter().zip(weight).map(|(x, w)| x * scale * f64::from(*w)).collect()
+}
+
+/// act(gate) · up of two (value, tolerance). No activation is steeper than 1.13.
+fn gated(act: Act, (gate, gate_error): (f64, f64), (up, up_error): (f64, f64)) -> Want {
+    let value = act.eval(gate) * up;
+    let reach = up.abs() + up_error;
+    let tolerance = 1.13 * gate_error * reach + act.eval(gate).abs() * up_error + act.tolerance(gate, reach);
+    Want::Near { value, tolerance }
+}
+
 /// (y_stride, y_first) of a case.
 fn placement(case: Case) -> (usize, usize) {
-    if case.epilogue { (case.rows + 9, 5) } else { (case.rows, 0) }
+    match case.form {
+        Form::Plain | Form::Norm => (case.rows, 0),
+        Form::Epilogue => (case.rows + 9, 5),
+        Form::NormGlu(_) => (case.rows / 2 + 9, 5),
+    }
 }
 
 /// A check of `step` on random weights of `dtype`. `widen` multiplies the tolerance's unit when a variant
@@ -152,29 +239,36 @@ pub fn check(
     dtype: DType,
     case: Case,
     weight_rounding: f64,
-    step: impl Fn(&Gpu, Linear<'_>) -> Result<Step, GpuError> + Send + Sync + 'static,
+    step: impl Fn(&Gpu, Linear<'_>, Fused<'_>) -> Result<Step, GpuError> + Send + Sync + 'static,
 ) -> Check {
     Check::new(kernel, class, case_label, move |gpu| {
-        let file = random_rows(dtype, case.rows, case.cols, 7);
+        let (y_stride, y_first) = placement(case);
+        let mut data = Data {
+            file: random_rows(dtype, case.rows, case.cols, 7),
+            x: check::uniform(11, case.n * case.cols),
+            bias: check::uniform(13, case.rows),
+            y: check::uniform(17, case.n * y_stride),
+            gains: check::uniform(19, case.cols),
+        };
+        data.x[case.cols / 2] = 300.0; // one outlier, as real activations have
         let layout = PlaneLayout::new(dtype, case.cols).expect("checks use native types and whole blocks");
-        let (quants, scales) = weights::repack(&layout, &file).expect("whole rows");
+        let (quants, scales) = weights::repack(&layout, &data.file).expect("whole rows");
         let part = Part::allocate(gpu, "check weights", dtype, 0, case.rows, layout)?;
         gpu.write(&part.quants, 0, &quants);
         if !scales.is_empty() {
             gpu.write(&part.scales, 0, &scales);
         }
-        let mut x = check::uniform(11, case.n * case.cols);
-        x[case.cols / 2] = 300.0; // one outlier, as real activations have
-        let x_slice = check::floats(gpu, &check::padded(&x, case.cols, case.cols.next_multiple_of(BLOCK)))?;
-        let bias = check::uniform(13, case.rows);
-        let bias_slice = check::floats(gpu, &bias)?;
-        let (y_stride, y_first) = placement(case);
+        let padded = |rows: &[f32]| {
+            check::floats(gpu, &check::padded(rows, case.cols, case.cols.next_multiple_of(BLOCK)))
+        };
+        let (x_slice, gains) = (padded(&data.x)?, padded(&data.gains)?);
+        let bias_slice = check::floats(gpu, &data.bias)?;
         let y_slice = check::marked(gpu, case.n * y_stride)?;
-        let y = check::uniform(17, case.n * y_stride);
-        if case.epilogue {
+        let accumulate = case.form == Form::Epilogue;
+        if accumulate {
             for col in 0..case.n {
                 let from = col * y_stride + y_first;
-                gpu.write(&y_slice, from as u64 * 4, bytemuck::cast_slice(&y[from..from + case.rows]));
+                gpu.write(&y_slice, from as u64 * 4, bytemuck::cast_slice(&data.y[from..from + case.rows]));
             }
         }
         let state = State { n_tokens: case.n as u32, ..State::default() };
@@ -185,13 +279,15 @@ pub fn check(
             y: &y_slice,
             y_stride,
             y_first,
-            bias: case.epilogue.then_some(&bias_slice),
-            accumulate: case.epilogue,
+            bias: case.form.bias().then_some(&bias_slice),
+            accumulate,
             of_logits: false,
             state: &state_slice,
         };
-        let got = check::finish(gpu, step(gpu, linear)?, state, &y_slice)?;
-        let mut want = reference(dtype, case, &file, &x, &bias, &y);
+        let norm = Norm { weight: &gains, cols: case.cols, eps: EPS };
+        let fused = Fused { norm: case.form.norm().then_some(norm), glu: case.form.glu() };
+        let got = check::finish(gpu, step(gpu, linear, fused)?, state, &y_slice)?;
+        let mut want = reference(dtype, case, &data);
         for item in &mut want {
             if let Want::Near { tolerance, .. } = item {
                 *tolerance += weight_rounding * *tolerance / f64::from(f32::EPSILON);

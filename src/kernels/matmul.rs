@@ -4,7 +4,8 @@ use crate::base::DType;
 use crate::gpu::graph::linear_grid;
 use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Step};
 use crate::kernels::check::Check;
-use crate::kernels::linear::{self, Case, Linear};
+use crate::kernels::linear::{self, Case, Form, Linear};
+use crate::kernels::matvec::Fused;
 use crate::kernels::reduce;
 use crate::kernels::weights::{self, NATIVE};
 
@@ -90,10 +91,14 @@ pub fn checks(f16: bool) -> Vec<Check> {
             let variant = Variant::of(*tile);
             let rounding = if *tile == Tile::F16 && dtype != DType::F16 { 2.0f64.powi(-11) } else { 0.0 };
             for (i, &cols) in linear::widths(dtype).iter().enumerate() {
-                for (rows, n, epilogue) in [(1, 1, false), (67, 33, true), (130, 5, true)] {
-                    let case = Case { rows, cols, n, epilogue };
+                for (rows, n, form) in
+                    [(1, 1, Form::Plain), (67, 33, Form::Epilogue), (130, 5, Form::Epilogue)]
+                {
+                    let case = Case { rows, cols, n, form };
                     let label = format!("{dtype} [{rows}, {cols}] × {n}, tile {}", variant.class());
-                    let run = move |gpu: &Gpu, linear: Linear<'_>| step(gpu, "check", variant, linear);
+                    let run = move |gpu: &Gpu, linear: Linear<'_>, _: Fused<'_>| {
+                        step(gpu, "check", variant, linear)
+                    };
                     let class = variant.class().into();
                     let check = linear::check("matmul", class, label, dtype, case, rounding, run);
                     checks.push(check.quick(i == 1 && n == 5 && weights::QUICK.contains(&dtype)));

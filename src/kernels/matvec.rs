@@ -1,20 +1,90 @@
-//! Matrix × few columns: decoding. `shaders/matvec.wgsl`; what it computes stands in [`linear`].
+//! Matrix × few columns: decoding. `shaders/matvec.wgsl`; what it computes stands in [`linear`], and what it can do on
+//! the way in [`Fused`].
+
+use bytemuck::{Pod, Zeroable};
 
 use crate::base::{AdapterFacts, DType};
 use crate::gpu::graph::linear_grid;
-use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Snippet, Step};
+use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Snippet, Step};
 use crate::kernels::check::Check;
-use crate::kernels::linear::{self, Case, Linear};
+use crate::kernels::glu::Act;
+use crate::kernels::linear::{self, Case, Form, Linear};
 use crate::kernels::reduce;
 use crate::kernels::weights::{self, NATIVE, snippet};
+
+/// Parameters; see the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[allow(missing_docs, reason = "documented in matvec.wgsl")]
+pub struct Params {
+    pub linear: linear::Params,
+    pub norm_cols: u32,
+    pub norm_eps: f32,
+}
 
 /// The kernel.
 pub static SPEC: KernelSpec = KernelSpec {
     name: "matvec",
     wgsl: include_str!("../../shaders/matvec.wgsl"),
-    bindings: linear::BINDINGS,
-    params: linear::PARAMS,
+    bindings: &[
+        ("quants", Access::Read),
+        ("scales", Access::Read),
+        ("x", Access::Read),
+        ("bias", Access::Read),
+        ("y", Access::Write),
+        ("norm", Access::Read),
+        ("state", Access::Uniform),
+    ],
+    params: &[
+        "rows",
+        "blocks",
+        "scale_words",
+        "x_stride",
+        "y_stride",
+        "y_first",
+        "accumulate",
+        "has_bias",
+        "of_logits",
+        "norm_cols",
+        "norm_eps",
+    ],
 };
+
+/// A root-mean-square norm of x.
+#[derive(Clone, Copy)]
+pub struct Norm<'a> {
+    /// `[cols rounded up to a multiple of 32]` f32, tail zero.
+    pub weight: &'a Slice,
+    /// Floats of a row that count.
+    pub cols: usize,
+    /// ε under the root.
+    pub eps: f32,
+}
+
+/// What is done on the way, instead of in dispatches of its own.
+#[derive(Clone, Copy, Default)]
+pub struct Fused<'a> {
+    /// x is normed first. Then x holds all tokens of the run, also with [`Linear::of_logits`].
+    pub norm: Option<Norm<'a>>,
+    /// The part is gate rows and as many up rows: y[row] = act(gate) · up. Not with [`Linear::accumulate`].
+    pub glu: Option<Act>,
+}
+
+impl Fused<'_> {
+    /// What of it changes the shader.
+    fn kind(&self) -> Kind {
+        Kind { norm: self.norm.is_some(), glu: self.glu }
+    }
+}
+
+/// What a shader does on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Kind {
+    /// [`Fused::norm`]
+    pub norm: bool,
+    /// [`Fused::glu`]
+    pub glu: Option<Act>,
+}
 
 /// Who works on a row together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,14 +187,16 @@ impl Variant {
 }
 
 /// The variant for weights of `dtype`.
-pub fn shader(dtype: DType, variant: Variant) -> Shader {
+pub fn shader(dtype: DType, variant: Variant, kind: Kind) -> Shader {
     let mut consts = vec![
         ("WG", Const::U32(variant.wg)),
         ("ROWS", Const::U32(variant.rows)),
         ("COLS", Const::U32(variant.cols)),
+        ("NORM", Const::Bool(kind.norm)),
+        ("GLU", Const::Bool(kind.glu.is_some())),
     ];
     let mut snippets = weights::loader(dtype);
-    snippets.extend([reduce::state(), variant.team.snippet()]);
+    snippets.extend([reduce::state(), variant.team.snippet(), kind.glu.unwrap_or(Act::Silu).snippet()]);
     match variant.team {
         Team::Broadcast { eight } => consts.push(("EIGHT", Const::Bool(eight))),
         _ => snippets.push(snippet!("shared/x_own.wgsl")),
@@ -135,15 +207,40 @@ pub fn shader(dtype: DType, variant: Variant) -> Shader {
 
 /// One dispatch over a part of a matrix.
 pub fn step(gpu: &Gpu, label: &str, variant: Variant, linear: Linear<'_>) -> Result<Step, GpuError> {
+    fused_step(gpu, label, variant, linear, Fused::default())
+}
+
+/// One dispatch over a part of a matrix, with what is done on the way.
+pub fn fused_step(
+    gpu: &Gpu,
+    label: &str,
+    variant: Variant,
+    linear: Linear<'_>,
+    fused: Fused<'_>,
+) -> Result<Step, GpuError> {
+    let part = linear.part;
+    assert!(
+        fused.glu.is_none() || !linear.accumulate && part.rows.is_multiple_of(2),
+        "{label}: gate and up rows"
+    );
+    // Pairs of rows stay together.
+    let rows = if fused.glu.is_some() { variant.rows.next_multiple_of(2) } else { variant.rows };
+    let variant = Variant { rows, ..variant };
     let rows_per_group = variant.rows_per_workgroup(gpu.facts().subgroup_sizes[1]);
     let z = match linear.of_logits {
         true => Extent::LogitsPer(variant.cols),
         false => Extent::TokensPer(variant.cols),
     };
-    let grid = linear_grid((linear.part.rows as u32).div_ceil(rows_per_group), z);
-    let shader = shader(linear.part.dtype, variant);
-    let step = gpu.step(label, &shader, &linear.bindings(&gpu.empty()), linear.params(), grid)?;
-    Ok(step.moving(linear.part.bytes()))
+    let grid = linear_grid((part.rows as u32).div_ceil(rows_per_group), z);
+    let shader = shader(part.dtype, variant, fused.kind());
+    let empty = gpu.empty();
+    let (norm_cols, norm_eps) = fused.norm.map_or((1, 0.0), |norm| (norm.cols as u32, norm.eps));
+    let params = Params { linear: linear.params(), norm_cols, norm_eps };
+    let bias = linear.bias.unwrap_or(&empty);
+    let norm = fused.norm.map_or(&empty, |norm| norm.weight);
+    let bindings = [&part.quants, &part.scales, linear.x, bias, linear.y, norm, linear.state];
+    let step = gpu.step(label, &shader, &bindings, params, grid)?;
+    Ok(step.moving(part.bytes() + fused.norm.map_or(0, |norm| norm.weight.bytes)))
 }
 
 /// Every variant, for the shader tests.
@@ -151,9 +248,16 @@ pub fn all() -> Vec<Shader> {
     let mut shaders = Vec::new();
     for dtype in NATIVE {
         for team in Team::ALL {
-            shaders.extend([1, 4, 16].map(|cols| shader(dtype, Variant::of(team, dtype, cols))));
+            let with = |cols, kind| shader(dtype, Variant::of(team, dtype, cols), kind);
+            shaders.extend([1, 4, 16].map(|cols| with(cols, Kind::default())));
+            shaders.push(with(4, Kind { norm: true, glu: Some(Act::GeluErf) }));
+            shaders.push(with(1, Kind { norm: true, glu: None }));
         }
     }
+    shaders.extend(Act::ALL.map(|act| {
+        let variant = Variant::of(Team::Subgroup, DType::Q4_0, 1);
+        shader(DType::Q4_0, variant, Kind { norm: true, glu: Some(act) })
+    }));
     shaders
 }
 
@@ -163,19 +267,26 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
     for dtype in NATIVE {
         for team in Team::ALL.into_iter().filter(|team| team.runs_on(facts)) {
             for (i, &cols) in linear::widths(dtype).iter().enumerate() {
-                for (rows, n, per_group, epilogue) in [
-                    (1, 1, 1, false),
-                    (67, 1, 1, true),
-                    (130, 7, 4, true),
-                    (67, 3, 2, false),
-                    (67, 13, 16, true),
+                for (rows, n, per_group, form) in [
+                    (1, 1, 1, Form::Plain),
+                    (67, 1, 1, Form::Epilogue),
+                    (130, 7, 4, Form::Epilogue),
+                    (67, 3, 2, Form::Plain),
+                    (67, 13, 16, Form::Epilogue),
+                    (66, 1, 1, Form::Norm),
+                    (134, 1, 1, Form::NormGlu(Act::ALL[i % 3])),
+                    (66, 5, 4, Form::NormGlu(Act::ALL[(i + 1) % 3])),
                 ] {
-                    let case = Case { rows, cols, n, epilogue };
-                    let label = format!("{dtype} [{rows}, {cols}] × {n}, {per_group} at once");
+                    let case = Case { rows, cols, n, form };
+                    let label = format!("{dtype} [{rows}, {cols}] × {n}, {per_group} at once{form}");
                     let variant = Variant::of(team, dtype, per_group);
-                    let run = move |gpu: &Gpu, linear: Linear<'_>| step(gpu, "check", variant, linear);
+                    let run = move |gpu: &Gpu, linear: Linear<'_>, fused: Fused<'_>| {
+                        fused_step(gpu, "check", variant, linear, fused)
+                    };
                     let check = linear::check("matvec", team.class().into(), label, dtype, case, 0.0, run);
-                    let quick = i == 1 && n == 1 && rows == 67 && weights::QUICK.contains(&dtype);
+                    let plain = rows == 67 && n == 1;
+                    let glu = rows == 66 && n == 5;
+                    let quick = i == 1 && (plain || glu) && weights::QUICK.contains(&dtype);
                     checks.push(check.quick(quick));
                 }
             }

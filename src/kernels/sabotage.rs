@@ -6,7 +6,7 @@ use crate::gpu::device::Fault;
 pub const FAULTS: [Fault; 14] = [
     fault("embed", "y[i] = w.a;", "y[i] = -w.a;"),
     fault("rms_norm", "squares += v * v;", "squares -= v * v;"),
-    fault("matvec", "] += block_dot(", "] -= block_dot("),
+    fault("matvec", "] += quants_dot(", "] -= quants_dot("),
     fault("matmul", "acc0 += w", "acc0 -= w"),
     fault("rope_kv", " + head[e - reach] * angle.y", " - head[e - reach] * angle.y"),
     fault("attend_decode", "* shrink + weight", "* shrink - weight"),

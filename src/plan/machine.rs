@@ -137,7 +137,7 @@ impl Machine {
         };
         let profile = match self {
             Machine::Spec(hardware) => {
-                work.dispatches = dispatches(load);
+                work.dispatches = decode_dispatches(load);
                 return Ok((work, hardware.constants()));
             }
             Machine::Measured(profile) => profile,
@@ -148,11 +148,12 @@ impl Machine {
             let bytes = matrix.bytes().unwrap_or(0) as f64;
             cost.add(parts(profile, matrix), fixed_s, bytes * s_per_byte);
         }
+        let gates = gates_apart(profile, load);
         let attention = attention(profile, load.heads())?;
         let layers = load.spec.n_layers as f64;
         cost.add(layers, attention.fixed_s, 0.0);
         let matrices_s = cost.variable_s;
-        work.small_s = small_steps(profile, &body_steps(load.spec, batch), 1.0, &mut cost)?;
+        work.small_s = small_steps(profile, &body_steps(load.spec, batch, 0.0, gates), 1.0, &mut cost)?;
         work.small_s += small_steps(profile, &head_steps(load.spec, batch), 1.0, &mut cost)?;
         work.small_s += layers * batch as f64 * attention.sequence_s;
         work.dispatches = cost.dispatches;
@@ -180,7 +181,7 @@ impl Machine {
             Machine::Spec(hardware) => {
                 let chunks = tokens.div_ceil(chunk) as f64;
                 work.weight_bytes *= chunks;
-                work.dispatches = chunks * dispatches(load);
+                work.dispatches = chunks * prompt_dispatches(load);
                 return Ok((work, hardware.constants()));
             }
             Machine::Measured(profile) => profile,
@@ -203,7 +204,12 @@ impl Machine {
             }
             let fixed_s = if n == 1 { attention.fixed_s } else { attention.prompt_fixed_s };
             cost.add(times * load.spec.n_layers as f64, fixed_s, 0.0);
-            work.small_s += small_steps(profile, &body_steps(load.spec, n), times, &mut cost)?;
+            let layers = load.spec.n_layers as f64;
+            // One token goes the way of decoding.
+            let (norms, gates) =
+                if n == 1 { (0.0, gates_apart(profile, load)) } else { (2.0 * layers, layers) };
+            let steps = body_steps(load.spec, n, norms, gates);
+            work.small_s += small_steps(profile, &steps, times, &mut cost)?;
             chunks += times;
             left -= if n == chunk { left / chunk * chunk } else { n };
         }
@@ -248,10 +254,17 @@ fn constants(
     }
 }
 
-/// Dispatches of one decode step: embedding; per layer two norms, rotation, attention, activation and the matrices;
-/// final norm, output, choice.
-pub fn dispatches(load: &Load<'_>) -> f64 {
-    (1 + 5 * load.spec.n_layers + load.matrices.layers.len() + 3) as f64
+/// Dispatches of one decode step: embedding; per layer rotation, attention and the matrices; output, choice. Norms and
+/// activations are done on the way, but for activations whose gate and up are apart.
+pub fn decode_dispatches(load: &Load<'_>) -> f64 {
+    let layers = load.spec.n_layers;
+    let together = load.matrices.layers.iter().filter(|m| m.gated).count();
+    (1 + 2 * layers + load.matrices.layers.len() + (layers - together) + 2) as f64
+}
+
+/// Dispatches of a chunk of a prompt and the logits after it: as [`decode_dispatches`], with all norms and activations.
+pub fn prompt_dispatches(load: &Load<'_>) -> f64 {
+    (1 + 5 * load.spec.n_layers + load.matrices.layers.len() + 2) as f64
 }
 
 /// Dispatches for a matrix: one per part that the adapter can bind.
@@ -263,21 +276,26 @@ fn parts(profile: &Profile, matrix: &Matrix) -> f64 {
 /// Small steps by name: (times per run, items each).
 type Small = [(&'static str, f64, usize)];
 
-/// Those between the matrices, for `tokens` tokens.
-fn body_steps(spec: &ModelSpec, tokens: usize) -> [(&'static str, f64, usize); 4] {
-    let layers = spec.n_layers as f64;
+/// Those between the matrices, for `tokens` tokens: so many norms and activations, one rotation per layer.
+fn body_steps(spec: &ModelSpec, tokens: usize, norms: f64, gates: f64) -> [(&'static str, f64, usize); 4] {
     let qkv = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim;
     [
         ("embed", 1.0, tokens * spec.hidden),
-        ("norm", 2.0 * layers, tokens * spec.hidden),
-        ("rope", layers, tokens * qkv),
-        ("glu", layers, tokens * spec.intermediate),
+        ("norm", norms, tokens * spec.hidden),
+        ("rope", spec.n_layers as f64, tokens * qkv),
+        ("glu", gates, tokens * spec.intermediate),
     ]
 }
 
-/// Those around the output matrix, for `rows` rows of logits.
-fn head_steps(spec: &ModelSpec, rows: usize) -> [(&'static str, f64, usize); 2] {
-    [("norm", 1.0, rows * spec.hidden), ("argmax", 1.0, rows * spec.vocab)]
+/// Activations that decoding does in steps of their own: where gate and up are not one matrix in one part.
+fn gates_apart(profile: &Profile, load: &Load<'_>) -> f64 {
+    let together = load.matrices.layers.iter().filter(|m| m.gated && parts(profile, m) == 1.0);
+    (load.spec.n_layers - together.count()) as f64
+}
+
+/// Those behind the output matrix, for `rows` rows of logits.
+fn head_steps(spec: &ModelSpec, rows: usize) -> [(&'static str, f64, usize); 1] {
+    [("argmax", 1.0, rows * spec.vocab)]
 }
 
 /// Seconds of the items of small steps of `runs` runs; their dispatches are added to `cost`.

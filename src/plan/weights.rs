@@ -40,6 +40,8 @@ pub struct Matrix {
     pub rows: usize,
     /// Weights per row.
     pub cols: usize,
+    /// Gate and up in one: then their activation is no step of its own, unless the adapter needs several parts.
+    pub gated: bool,
 }
 
 impl Matrix {
@@ -75,16 +77,21 @@ impl Matrices {
                 Some(quant) if stored(name).is_float() => fitting(quant, cols),
                 _ => native_for(stored(name)),
             };
-            Matrix { dtype, rows, cols }
+            Matrix { dtype, rows, cols, gated: false }
         };
         let mut layers: Vec<Matrix> = Vec::new();
         for LayerTensors { q, k, v, o, gate, up, down, .. } in &spec.tensors.layers {
-            for stack in [&[q, k, v][..], &[o], &[gate, up], &[down]] {
+            for (stack, gated) in
+                [(&[q, k, v][..], false), (&[o], false), (&[gate, up], true), (&[down], false)]
+            {
                 let mut last: Option<Matrix> = None;
                 for name in stack {
                     let next = matrix(name, quant);
                     match &mut last {
-                        Some(last) if last.dtype == next.dtype => last.rows += next.rows,
+                        Some(last) if last.dtype == next.dtype => {
+                            last.rows += next.rows;
+                            last.gated = gated;
+                        }
                         _ => layers.extend(last.replace(next)),
                     }
                 }
