@@ -82,12 +82,13 @@
 //!
 //! ## How a token runs
 //!
-//! [`engine::forward`] lists six dispatches per layer: Q K V as one matrix, RoPE with the KV write, attention, output
-//! projection onto the residual stream, gate and up as one matrix, down projection. Norms are done by the matrix that reads
+//! [`engine::forward`] lists five dispatches per layer: Q K V as one matrix, attention with RoPE and the KV write, output
+//! projection onto the residual stream, gate and up as one matrix, down projection. Over a long context attention is split
+//! between workgroups, and a sixth joins their parts ([`kernels::attend_merge`]). Norms are done by the matrix that reads
 //! their result, the activation by the one that writes its input ([`kernels::matvec::Fused`]). Around the layers the
 //! embedding, the output matrix and the greedy choice. What changes from token to token stands in one
 //! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Prompts take the same operations with
-//! tiled matrix kernels, norms and activations apart, a chunk of tokens at a time. A matrix that is larger than the adapter can bind is several parts
+//! tiled matrix kernels, norms, RoPE and activations apart, a chunk of tokens at a time. A matrix that is larger than the adapter can bind is several parts
 //! by rows, each with a dispatch of its own. [`engine::Batch`] runs the same list for one token of each of several
 //! sequences: the weights are read once for all of them, every sequence has a KV cache and a position of its own.
 //!

@@ -47,7 +47,11 @@ fn the_planner_counts_what_the_engine_does() {
                 let batch = Batch::new(&model, sequences).expect("a batch");
                 let graph = batch.step_graph();
                 let what = format!("{name} {quant} × {sequences}");
-                assert_eq!(machine::decode_dispatches(&load) as usize, graph.dispatches(), "{what}");
+                assert_eq!(
+                    machine::decode_dispatches(&load) as usize,
+                    graph.dispatches(batch.state()),
+                    "{what}"
+                );
                 // The engine states norms and the embedded row beside the matrices.
                 let weights = matrices.active_bytes();
                 assert_eq!(model.step_weight_bytes(), weights, "{what}");

@@ -163,7 +163,7 @@ fn a_cache_beyond_the_binding_limit_is_refused_with_what_fits() {
 }
 
 fn steps(model: &Model) -> usize {
-    Session::new(model).expect("session").graphs().decode.dispatches()
+    Session::new(model).expect("session").graphs().decode.steps.len()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::engine::{Batch, EngineError, Model};
+use crate::gpu::graph::State;
 use crate::probe::{Clock, Measured};
 
 /// Fewest steps that undisturbed time is looked for in.
@@ -116,8 +117,8 @@ pub fn run(
     let chunks = test.n_prompt.div_ceil(model.sizes().chunk);
     let units = (repeats * (test.n_gen * test.batch + chunks)).max(1) as f64;
     let dispatches = match test.n_gen {
-        0 => batch.graphs().prefill.dispatches(),
-        _ => batch.step_graph().dispatches(),
+        0 => batch.graphs().prefill.dispatches(State { n_tokens: 2, ..State::default() }),
+        _ => batch.step_graph().dispatches(batch.state()),
     };
     let host_s = (gpu.host_seconds() - host_before) / units;
     Ok(Samples { test, seconds, compile_s, host_s, dispatches })

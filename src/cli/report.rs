@@ -103,7 +103,7 @@ pub(super) fn object(
             "memory_bytes": loaded.needs(),
         },
         "per_token": {
-            "dispatches": graph.dispatches(),
+            "dispatches": session.dispatches(),
             "submits": 1,
             "weight_bytes": graph.bytes(),
         },

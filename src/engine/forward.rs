@@ -1,8 +1,8 @@
 //! [`ModelSpec`] + weights + buffers → graphs: the only place that knows the order of operations.
 //!
-//! One token costs per layer six dispatches: norm and qkv, rope + KV write, attention, output projection (adds to the
-//! residual stream), norm and gate and up and activation, down (adds). Matrices in several parts cost one dispatch per
-//! part, and then the activation one of its own. Chunks of prompts take norms and activations apart: nine.
+//! One token costs per layer five dispatches: norm and qkv, attention with rotation and KV write (one more where a long
+//! context is split), output projection (adds to the residual stream), norm and gate and up and activation, down (adds). Matrices in several parts cost one dispatch per
+//! part, and then the activation one of its own. Chunks of prompts take norms, rotation and activations apart: nine.
 
 use crate::engine::EngineError;
 use crate::engine::weights::{Layer, Weights};
@@ -15,7 +15,7 @@ use crate::kernels::linear::Linear;
 use crate::kernels::matvec::{Fused, Norm};
 use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
-use crate::kernels::variants::Variants;
+use crate::kernels::variants::{self, Variants};
 use crate::kernels::weights::{BLOCK, Part};
 use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matmul, matvec, sample, top_k};
 use crate::model::ModelSpec;
@@ -55,6 +55,8 @@ pub struct Buffers {
     pub qkv: Slice,
     /// [chunk, heads·head_dim]
     pub q: Slice,
+    /// [sequences, splits, heads, head_dim + 2]: attention's parts over a long context
+    pub partial: Slice,
     /// [chunk, heads·head_dim]
     pub attended: Slice,
     /// [chunk, 2·intermediate]
@@ -96,7 +98,7 @@ pub fn geometry(spec: &ModelSpec, sizes: Sizes, i: usize) -> Geometry {
 }
 
 /// (name, bytes) of every activation buffer, in the order of [`Buffers`] from `hidden` to `top`.
-fn activation_bytes(spec: &ModelSpec, sizes: Sizes) -> [(&'static str, u64); 11] {
+fn activation_bytes(spec: &ModelSpec, sizes: Sizes) -> [(&'static str, u64); 12] {
     memory::activations(spec, sizes.chunk, sizes.logits, sizes.sequences)
 }
 
@@ -147,6 +149,7 @@ impl Buffers {
             normed: next(),
             qkv: next(),
             q: next(),
+            partial: next(),
             attended: next(),
             gate_up: next(),
             activated: next(),
@@ -185,6 +188,8 @@ const STEPS_PER_SUBMIT: usize = 9;
 pub fn run_prompt(gpu: &Gpu, graphs: &Graphs, state: State) -> Result<(), GpuError> {
     graphs.prefill.steps.chunks(STEPS_PER_SUBMIT).try_for_each(|steps| gpu.run_steps(steps, state))
 }
+
+const _: () = assert!(variants::MOST_SPLITS as usize <= memory::MOST_SPLITS, "partial sums have room");
 
 /// How many tokens a graph is made for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -300,45 +305,18 @@ impl Builder<'_> {
             of_logits: false,
         };
         self.linear(mode, qkv)?;
-        let geometry = geometry(spec, self.sizes, i);
-        let variant = rope_kv::Variant {
-            geometry,
+        let rope = rope_kv::Variant {
+            geometry: geometry(spec, self.sizes, i),
             rotary: spec.rotary_dim(),
             interleaved: spec.rope.style == RopeStyle::Interleaved,
             qk_norm: layer.qk_norms.is_some(),
             reduce: self.variants.reduce,
         };
-        let [k_cache, v_cache] = &buffers.cache[i];
-        let q_stride = heads.next_multiple_of(BLOCK);
-        let rope = RopeKv {
-            qkv: &buffers.qkv,
-            norms: &layer.qk_norms.clone().unwrap_or_else(|| self.gpu.empty()),
-            rope: &buffers.rope,
-            q: &buffers.q,
-            k_cache,
-            v_cache,
-            state: &buffers.state,
-            x_stride: qkv_cols.next_multiple_of(BLOCK),
-            q_stride,
-            eps: spec.rms_eps,
-        };
-        self.steps.push(rope_kv::step(self.gpu, &format!("layer {i} rope"), variant, rope)?);
-        let attention = Attention {
-            q: &buffers.q,
-            k_cache,
-            v_cache,
-            out: &buffers.attended,
-            state: &buffers.state,
-            q_stride,
-            out_stride: q_stride,
-        };
-        let label = format!("layer {i} attention");
-        self.steps.push(match mode {
-            Mode::One | Mode::Each => {
-                attend_decode::step(self.gpu, &label, geometry, self.variants.reduce, attention)?
-            }
-            Mode::Many => attend_prefill::step(self.gpu, &label, geometry, attention)?,
-        });
+        let norms = layer.qk_norms.clone().unwrap_or_else(|| self.gpu.empty());
+        match mode {
+            Mode::One | Mode::Each => self.attend_one(i, rope, &norms)?,
+            Mode::Many => self.attend_many(i, rope, &norms)?,
+        }
         let output = Matrix {
             label: &format!("layer {i} output"),
             parts: &layer.o,
@@ -350,6 +328,63 @@ impl Builder<'_> {
             of_logits: false,
         };
         self.linear(mode, output)
+    }
+
+    /// One token (of every sequence): rotation, KV write and attention in one.
+    fn attend_one(&mut self, i: usize, rope: rope_kv::Variant, norms: &Slice) -> Result<(), EngineError> {
+        let (spec, buffers, variants) = (self.spec, self.buffers, self.variants);
+        let [k_cache, v_cache] = &buffers.cache[i];
+        let heads = spec.n_heads * spec.head_dim;
+        let decode = attend_decode::Decode {
+            qkv: &buffers.qkv,
+            norms,
+            rope: &buffers.rope,
+            k_cache,
+            v_cache,
+            out: &buffers.attended,
+            partial: &buffers.partial,
+            state: &buffers.state,
+            x_stride: (heads + 2 * spec.n_kv_heads * spec.head_dim).next_multiple_of(BLOCK),
+            out_stride: heads.next_multiple_of(BLOCK),
+            eps: spec.rms_eps,
+        };
+        let variant = attend_decode::Variant { rope, broadcast: variants.broadcast };
+        let label = format!("layer {i} attention");
+        self.steps.extend(attend_decode::steps(self.gpu, &label, variant, variants.split, decode)?);
+        Ok(())
+    }
+
+    /// A chunk: rotation and KV write first, then attention.
+    fn attend_many(&mut self, i: usize, rope: rope_kv::Variant, norms: &Slice) -> Result<(), EngineError> {
+        let (spec, buffers) = (self.spec, self.buffers);
+        let [k_cache, v_cache] = &buffers.cache[i];
+        let heads = spec.n_heads * spec.head_dim;
+        let q_stride = heads.next_multiple_of(BLOCK);
+        let rotation = RopeKv {
+            qkv: &buffers.qkv,
+            norms,
+            rope: &buffers.rope,
+            q: &buffers.q,
+            k_cache,
+            v_cache,
+            state: &buffers.state,
+            x_stride: (heads + 2 * spec.n_kv_heads * spec.head_dim).next_multiple_of(BLOCK),
+            q_stride,
+            eps: spec.rms_eps,
+        };
+        self.steps.push(rope_kv::step(self.gpu, &format!("layer {i} rope"), rope, rotation)?);
+        let attention = Attention {
+            q: &buffers.q,
+            k_cache,
+            v_cache,
+            out: &buffers.attended,
+            state: &buffers.state,
+            q_stride,
+            out_stride: q_stride,
+        };
+        let label = format!("layer {i} attention");
+        self.steps.push(attend_prefill::step(self.gpu, &label, rope.geometry, attention)?);
+        Ok(())
     }
 
     fn mlp(&mut self, mode: Mode, i: usize, layer: &Layer) -> Result<(), EngineError> {

@@ -69,6 +69,11 @@ impl<'m> Session<'m> {
         &self.fed
     }
 
+    /// Dispatches of one token where the session stands.
+    pub fn dispatches(&self) -> usize {
+        self.graphs.decode.dispatches(State { pos: self.pos as u32, n_tokens: 1, ..State::default() })
+    }
+
     /// Capacity of the cache.
     pub fn context(&self) -> usize {
         self.sizes.context

@@ -51,6 +51,36 @@ pub enum Extent {
         /// Rows that a workgroup does.
         per_group: u32,
     },
+    /// As many as there are splits, or one.
+    Splits(Split),
+    /// This many where the work is split, else none.
+    IfSplit(Split, u32),
+}
+
+/// When work over the positions that a token sees is split between workgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// More positions than this are split.
+    pub above: u32,
+    /// Into this many.
+    pub splits: u32,
+    /// A token sees the last `window` positions; 0: all.
+    pub window: u32,
+}
+
+impl Split {
+    /// Is the work of this run split?
+    fn applies(self, state: State) -> bool {
+        let last = match state.sequence {
+            State::EACH => {
+                let n = (state.n_tokens as usize).min(State::MAX_SEQUENCES);
+                state.positions[..n].iter().copied().max().unwrap_or(0)
+            }
+            _ => state.pos + state.n_tokens.saturating_sub(1),
+        };
+        let window = if self.window == 0 { u32::MAX } else { self.window };
+        self.splits > 1 && (last + 1).min(window) > self.above
+    }
 }
 
 /// Workgroups along x, y, z.
@@ -270,9 +300,10 @@ impl Graph {
         self.steps.iter().map(|step| step.bytes).sum()
     }
 
-    /// Dispatches per run.
-    pub fn dispatches(&self) -> usize {
-        self.steps.len()
+    /// Dispatches of a run in this state.
+    pub fn dispatches(&self, state: State) -> usize {
+        let runs = |step: &&Step| step.grid.iter().all(|extent| extent.resolve(state) > 0);
+        self.steps.iter().filter(runs).count()
     }
 }
 
@@ -285,6 +316,20 @@ impl Extent {
             Extent::LogitsPer(n) => state.n_tokens.saturating_sub(state.first_logit).div_ceil(n),
             Extent::TokenRowsPer { rows_per_token, per_group } => {
                 (state.n_tokens * rows_per_token).div_ceil(per_group)
+            }
+            Extent::Splits(split) => {
+                if split.applies(state) {
+                    split.splits
+                } else {
+                    1
+                }
+            }
+            Extent::IfSplit(split, n) => {
+                if split.applies(state) {
+                    n
+                } else {
+                    0
+                }
             }
         }
     }

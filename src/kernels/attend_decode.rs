@@ -1,12 +1,17 @@
-//! Attention of one token (or a few, each for itself). `shaders/attend_decode.wgsl`.
+//! Attention of one token (or a few, each for itself), from its row of Q, K and V: rotation, KV write and attention in one.
+//! `shaders/attend_decode.wgsl`.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Step};
-use crate::kernels::attention::{self, Attention, Geometry, Tokens};
-use crate::kernels::check::Check;
+use crate::gpu::graph::Split;
+use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
+use crate::kernels::attend_merge;
+use crate::kernels::attention::{self, Geometry, Tokens};
+use crate::kernels::check::{self, Check, Want};
 use crate::kernels::kv::KvType;
 use crate::kernels::reduce::{self, Reduce};
+use crate::kernels::rope_kv;
+use crate::kernels::weights::snippet;
 
 /// Parameters; see the shader.
 #[repr(C)]
@@ -16,102 +21,382 @@ pub struct Params {
     pub group: u32,
     pub kv_heads: u32,
     pub parts: u32,
-    pub q_stride: u32,
+    pub x_stride: u32,
     pub out_stride: u32,
     pub context: u32,
     pub window: u32,
     pub scale: f32,
+    pub eps: f32,
 }
 
 /// The kernel.
 pub static SPEC: KernelSpec = KernelSpec {
     name: "attend_decode",
     wgsl: include_str!("../../shaders/attend_decode.wgsl"),
-    bindings: attention::BINDINGS,
-    params: &["group", "kv_heads", "parts", "q_stride", "out_stride", "context", "window", "scale"],
+    bindings: &[
+        ("qkv", Access::Read),
+        ("norms", Access::Read),
+        ("rope", Access::Read),
+        ("k_cache", Access::Write),
+        ("v_cache", Access::Write),
+        ("out", Access::Write),
+        ("partial", Access::Write),
+        ("state", Access::Uniform),
+    ],
+    params: &["group", "kv_heads", "parts", "x_stride", "out_stride", "context", "window", "scale", "eps"],
 };
 
 /// Fewest invocations per workgroup; a head wider than 4 × this needs more.
 const MIN_WG: u32 = 64;
+/// The same where they are vector lanes of a CPU: a workgroup runs on one core, and its barriers cost.
+const MIN_WG_LANES: u32 = 16;
 
-/// The variant for this geometry.
-pub fn shader(geometry: Geometry, reduce: Reduce) -> Shader {
-    let consts = vec![
-        ("WG", Const::U32(workgroup(geometry.head_dim))),
-        ("HEAD_DIM", Const::U32(geometry.head_dim as u32)),
-        ("GV", Const::U32(head_vectors(geometry))),
-    ];
-    let snippets = vec![reduce::state(), reduce.snippet(), geometry.kv.snippet()];
-    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: reduce.subgroups() }
+/// A way to run the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// What the model fixes, and the reduction.
+    pub rope: rope_kv::Variant,
+    /// The one size of subgroups, where they shall broadcast what they share; see [`broadcasts`].
+    pub broadcast: Option<u32>,
 }
 
-fn workgroup(head_dim: usize) -> u32 {
-    (head_dim.div_ceil(4) as u32).next_power_of_two().max(MIN_WG)
+/// Can subgroups of these sizes share what they read through broadcasts? Then their one size.
+pub fn broadcasts(subgroup_sizes: [u32; 2]) -> Option<u32> {
+    let [fewest, most] = subgroup_sizes;
+    (fewest == most && fewest >= 8).then_some(fewest)
+}
+
+/// The variant.
+pub fn shader(variant: Variant) -> Shader {
+    let rope_kv::Variant { geometry, rotary, interleaved, qk_norm, reduce } = variant.rope;
+    let mut consts = vec![
+        ("WG", Const::U32(workgroup(geometry.head_dim, variant.broadcast))),
+        ("HEAD_DIM", Const::U32(geometry.head_dim as u32)),
+        ("GV", Const::U32(head_vectors(geometry))),
+        ("MOST", Const::U32((4 * head_vectors(geometry)).min(geometry.group() as u32))),
+        ("ROTARY", Const::U32(rotary as u32)),
+        ("INTERLEAVED", Const::Bool(interleaved)),
+        ("QK_NORM", Const::Bool(qk_norm)),
+    ];
+    let mut snippets =
+        vec![reduce::state(), reduce.snippet(), geometry.kv.snippet(), snippet!("shared/octet.wgsl")];
+    if let Some(size) = variant.broadcast {
+        consts.push(("SUBGROUP", Const::U32(size)));
+        snippets.push(snippet!("shared/octet_broadcast.wgsl"));
+    } else {
+        snippets.push(snippet!("shared/octet_own.wgsl"));
+    }
+    let subgroups = reduce.subgroups() || variant.broadcast.is_some();
+    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups }
+}
+
+fn workgroup(head_dim: usize, broadcast: Option<u32>) -> u32 {
+    let fewest = broadcast.map_or(MIN_WG, |size| MIN_WG_LANES.max(size));
+    (head_dim.div_ceil(4) as u32).next_power_of_two().max(fewest)
 }
 
 /// How many vec4 of query heads one workgroup serves: 4 or 8 heads, 4 where queries of 8 would take more
-/// than half of the 16 KiB of workgroup memory.
+/// than a quarter of the 16 KiB of workgroup memory.
 fn head_vectors(geometry: Geometry) -> u32 {
-    if geometry.group() > 4 && geometry.head_dim <= 256 { 2 } else { 1 }
+    if geometry.group() > 4 && geometry.head_dim <= 128 { 2 } else { 1 }
 }
 
-/// One dispatch for all tokens of the run.
-pub fn step(
+/// The buffers of one attention step.
+#[derive(Clone, Copy)]
+pub struct Decode<'a> {
+    /// [n_tokens, x_stride] f32: q heads, k heads, v heads.
+    pub qkv: &'a Slice,
+    /// [2, head_dim] f32: weights of the q and the k norm; ignored without `qk_norm`.
+    pub norms: &'a Slice,
+    /// [context, rotary / 2] pairs of f32 (cos, sin).
+    pub rope: &'a Slice,
+    /// [sequences, kv_heads, context, head_dim rounded up to 4]; written at the token's position.
+    pub k_cache: &'a Slice,
+    /// As `k_cache`.
+    pub v_cache: &'a Slice,
+    /// [n_tokens, out_stride] f32.
+    pub out: &'a Slice,
+    /// [n_tokens, splits, heads, head_dim + 2] f32.
+    pub partial: &'a Slice,
+    /// [`State`](crate::gpu::graph::State).
+    pub state: &'a Slice,
+    /// Floats per row of qkv.
+    pub x_stride: usize,
+    /// Floats per row of out.
+    pub out_stride: usize,
+    /// ε of the norms.
+    pub eps: f32,
+}
+
+/// Attention for all tokens of the run: one dispatch, and where `split` applies another that joins the splits.
+pub fn steps(
     gpu: &Gpu,
     label: &str,
-    geometry: Geometry,
-    reduce: Reduce,
-    attention: Attention<'_>,
-) -> Result<Step, GpuError> {
+    variant: Variant,
+    split: Split,
+    decode: Decode<'_>,
+) -> Result<Vec<Step>, GpuError> {
+    let geometry = variant.rope.geometry;
+    let split = Split { window: geometry.window as u32, ..split };
     let parts = (geometry.group() as u32).div_ceil(4 * head_vectors(geometry));
     let params = Params {
         group: geometry.group() as u32,
         kv_heads: geometry.kv_heads as u32,
         parts,
-        q_stride: attention.q_stride as u32,
-        out_stride: attention.out_stride as u32,
+        x_stride: decode.x_stride as u32,
+        out_stride: decode.out_stride as u32,
         context: geometry.context as u32,
         window: geometry.window as u32,
         scale: geometry.scale(),
+        eps: decode.eps,
     };
-    let grid = [Extent::Fixed(geometry.kv_heads as u32 * parts), Extent::TokensPer(1), Extent::Fixed(1)];
-    gpu.step(label, &shader(geometry, reduce), &attention.bindings(), params, grid)
+    let Decode { qkv, norms, rope, k_cache, v_cache, out, partial, state, .. } = decode;
+    let bindings = [qkv, norms, rope, k_cache, v_cache, out, partial, state];
+    let grid = [Extent::Fixed(geometry.kv_heads as u32 * parts), Extent::TokensPer(1), Extent::Splits(split)];
+    let mut steps = vec![gpu.step(label, &shader(variant), &bindings, params, grid)?];
+    if split.splits > 1 {
+        let params = attend_merge::Params {
+            splits: split.splits,
+            heads: geometry.heads as u32,
+            out_stride: decode.out_stride as u32,
+        };
+        let label = format!("{label} merge");
+        steps.push(attend_merge::step(gpu, &label, geometry.head_dim, split, [partial, out], params)?);
+    }
+    Ok(steps)
+}
+
+/// Geometries worth testing, with their ways to rotate and norm.
+fn ropes() -> Vec<rope_kv::Variant> {
+    let reduce = Reduce::Workgroup;
+    let each = attention::geometries().into_iter().enumerate().map(|(i, geometry)| {
+        let (rotary, interleaved) = match geometry.head_dim {
+            80 => (32, false),
+            width => (width, i % 2 == 1),
+        };
+        rope_kv::Variant { geometry, rotary, interleaved, qk_norm: i % 3 == 1, reduce }
+    });
+    each.collect()
 }
 
 /// Every variant, for the shader tests.
 pub fn all() -> Vec<Shader> {
     let mut shaders = Vec::new();
-    for geometry in attention::geometries() {
-        shaders.extend(Reduce::ALL.map(|reduce| shader(geometry, reduce)));
+    for rope in ropes() {
+        for reduce in Reduce::ALL {
+            let rope = rope_kv::Variant { reduce, ..rope };
+            shaders.push(shader(Variant { rope, broadcast: None }));
+            if reduce.subgroups() {
+                shaders.push(shader(Variant { rope, broadcast: Some(8) }));
+            }
+        }
     }
     shaders
 }
 
-/// Every geometry × reduction × positions around the tile size, with and without window.
-pub fn checks(subgroups: bool) -> Vec<Check> {
+/// Every geometry × reduction × positions around the tile size, with and without window, whole and split.
+pub fn checks(subgroups: bool, subgroup_sizes: [u32; 2]) -> Vec<Check> {
     let mut checks = Vec::new();
-    for geometry in attention::geometries() {
-        for reduce in Reduce::ALL.into_iter().filter(|r| subgroups || !r.subgroups()) {
+    let mut ways: Vec<(Reduce, Option<u32>)> = vec![(Reduce::Workgroup, None)];
+    if subgroups {
+        ways.push((Reduce::Subgroup, None));
+        ways.extend(broadcasts(subgroup_sizes).map(|size| (Reduce::Subgroup, Some(size))));
+    }
+    for rope in ropes() {
+        for (reduce, broadcast) in &ways {
             let run = |pos, n| Tokens::Run { pos, n };
-            for (tokens, window, size) in [
-                (run(0, 1), 0, 1.0),
-                (run(63, 2), 0, 1.0),
-                (run(200, 1), 0, 4.0),
-                (run(150, 3), 70, 1.0),
-                (run(5, 1), 9, 1.0),
-                (Tokens::Each(&[130, 0, 64, 259, 7]), 0, 1.0),
-                (Tokens::Each(&[100, 9]), 70, 1.0),
+            for (tokens, window, size, splits) in [
+                (run(0, 1), 0, 1.0, 1),
+                (run(64, 1), 0, 1.0, 1),
+                (run(200, 1), 0, 4.0, 1),
+                (run(259, 1), 0, 1.0, 3),
+                (run(150, 1), 70, 1.0, 1),
+                (run(150, 1), 70, 1.0, 4),
+                (run(5, 1), 9, 1.0, 1),
+                (Tokens::Each(&[130, 0, 64, 259, 7]), 0, 1.0, 1),
+                (Tokens::Each(&[130, 0, 64, 259, 7]), 0, 1.0, 4),
+                (Tokens::Each(&[100, 9]), 70, 1.0, 1),
             ] {
-                let geometry = Geometry { window, ..geometry };
-                let class = format!("reduce/{}", reduce.name());
-                let quick = tokens == run(150, 3) && geometry.head_dim == 64 && geometry.kv == KvType::F16;
-                let run = move |gpu: &Gpu, attention: Attention<'_>| {
-                    step(gpu, "check", geometry, reduce, attention)
+                let geometry = Geometry { window, ..rope.geometry };
+                let rope = rope_kv::Variant { geometry, reduce: *reduce, ..rope };
+                let variant = Variant { rope, broadcast: *broadcast };
+                let class = match broadcast {
+                    Some(_) => "attend_decode/broadcast".to_owned(),
+                    None => format!("reduce/{}", reduce.name()),
                 };
-                let check = attention::check("attend_decode", class, geometry, tokens, size, run);
-                checks.push(check.quick(quick));
+                for output in [Output::Attention, Output::K, Output::V] {
+                    let Geometry { heads, kv_heads, head_dim, kv, .. } = geometry;
+                    let label = format!(
+                        "{output:?} of {heads}/{kv_heads} heads of {head_dim}, {tokens:?}, window {window}, kv {}, \
+                         × {size}, {splits} splits",
+                        kv.name()
+                    );
+                    let quick =
+                        matches!(tokens, Tokens::Each(&[130, ..])) && head_dim == 64 && kv == KvType::F16;
+                    let one = output == Output::Attention;
+                    if !one && !(splits == 1 && size == 1.0 && window == 0) {
+                        continue;
+                    }
+                    let case = Case { variant, tokens, size, splits, output };
+                    let run = move |gpu: &Gpu| case.run(gpu);
+                    let check = Check::new("attend_decode", class.clone(), label, run);
+                    checks.push(check.quick(quick && one));
+                }
             }
         }
     }
     checks
+}
+
+/// What a check looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Attention,
+    K,
+    V,
+}
+
+#[derive(Clone, Copy)]
+struct Case {
+    variant: Variant,
+    tokens: Tokens,
+    size: f32,
+    splits: u32,
+    output: Output,
+}
+
+impl Case {
+    fn run(self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
+        let Case { variant, tokens, size, splits, output } = self;
+        let rope = variant.rope;
+        let Geometry { heads, kv_heads, head_dim, context, window, kv } = rope.geometry;
+        let (n, row) = (tokens.count(), head_dim.next_multiple_of(4));
+        let (x_stride, out_stride) = ((heads + 2 * kv_heads) * head_dim + 3, heads * head_dim + 7);
+        let scaled =
+            |seed, n| -> Vec<f32> { check::uniform(seed, n).into_iter().map(|v| v * size).collect() };
+        let qkv = scaled(41, n * x_stride);
+        let norms: Vec<f32> = check::uniform(59, 2 * head_dim).iter().map(|v| v + 1.5).collect();
+        let table = rope_kv::table(context, rope.rotary);
+        // Positions that no token may see hold NaN, and so does the token's own: looking at them shows.
+        let cache = |seed| -> Vec<f32> {
+            let mut cache: Vec<f32> = scaled(seed, tokens.sequences() * kv_heads * context * row)
+                .into_iter()
+                .map(|v| kv.round(v))
+                .collect();
+            for position in cache.chunks_exact_mut(row) {
+                position[head_dim..].fill(0.0);
+            }
+            for (i, head) in cache.chunks_exact_mut(context * row).enumerate() {
+                let own = (0..n).map(|t| tokens.place(t)).find(|(s, _)| *s == i / kv_heads);
+                head[own.map_or(0, |(_, pos)| pos) * row..].fill(f32::NAN);
+            }
+            cache
+        };
+        let caches = [cache(43), cache(47)];
+        let eps = 1e-6f32;
+        let slices = [check::floats(gpu, &qkv)?, check::floats(gpu, &norms)?, check::floats(gpu, &table)?];
+        let [k_cache, v_cache] =
+            [gpu.upload("check k", &kv.encode(&caches[0]))?, gpu.upload("check v", &kv.encode(&caches[1]))?];
+        let out = check::marked(gpu, n * out_stride)?;
+        let partial = gpu.buffer(
+            "check partial",
+            (n * splits as usize * heads * attend_merge::partial_floats(head_dim)) as u64 * 4,
+        )?;
+        let state = tokens.state();
+        let state_slice = check::state(gpu, state)?;
+        let decode = Decode {
+            qkv: &slices[0],
+            norms: &slices[1],
+            rope: &slices[2],
+            k_cache: &k_cache,
+            v_cache: &v_cache,
+            out: &out,
+            partial: &partial,
+            state: &state_slice,
+            x_stride,
+            out_stride,
+            eps,
+        };
+        let split = Split { above: 0, splits, window: window as u32 };
+        let steps = steps(gpu, "check", variant, split, decode)?;
+        gpu.run(&crate::gpu::Graph { steps }, state)?;
+        let place =
+            |sequence: usize, head: usize, p: usize| ((sequence * kv_heads + head) * context + p) * row;
+        // (k or v of a token's own position, as the cache shall hold it, with the tolerance of what is stored)
+        let own = |token: usize, head: usize, output: Output| -> Vec<(f64, f64)> {
+            let (slot, weight) = match output {
+                Output::V => (heads + kv_heads + head, None),
+                _ => (heads + head, Some(&norms[head_dim..])),
+            };
+            let x = &qkv[token * x_stride + slot * head_dim..][..head_dim];
+            if output == Output::V {
+                return x.iter().map(|v| (f64::from(*v), kv.rounding(f64::from(*v)))).collect();
+            }
+            let wanted = rope_kv::reference(rope, x, weight, &table, tokens.place(token).1, eps);
+            wanted
+                .into_iter()
+                .map(|want| match want {
+                    Want::Near { value, tolerance } => (value, tolerance + kv.rounding(value)),
+                    Want::Untouched => (f64::NAN, 0.0),
+                })
+                .collect()
+        };
+        if output != Output::Attention {
+            let (cache, slice) = match output {
+                Output::K => (&caches[0], &k_cache),
+                _ => (&caches[1], &v_cache),
+            };
+            let got = kv.decode(&gpu.read(slice)?[..kv.bytes() * cache.len()]);
+            let mut want: Vec<Want> =
+                cache.iter().map(|v| Want::Near { value: f64::from(*v), tolerance: 0.0 }).collect();
+            for token in 0..n {
+                let (sequence, pos) = tokens.place(token);
+                for head in 0..kv_heads {
+                    for (e, (value, tolerance)) in own(token, head, output).into_iter().enumerate() {
+                        want[place(sequence, head, pos) + e] = Want::Near { value, tolerance };
+                    }
+                    for e in head_dim..row {
+                        want[place(sequence, head, pos) + e] = Want::Near { value: 0.0, tolerance: 0.0 };
+                    }
+                }
+            }
+            // What was NaN and must stay so cannot be compared as a number: 7 stands for it on both sides.
+            let mut shown = got;
+            for (got, want) in shown.iter_mut().zip(&mut want) {
+                if matches!(want, Want::Near { value, .. } if value.is_nan()) && got.is_nan() {
+                    (*got, *want) = (7.0, Want::Near { value: 7.0, tolerance: 0.0 });
+                }
+            }
+            return Ok((shown, want));
+        }
+        let bytes = gpu.read(&out)?;
+        let got: Vec<f32> =
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        // The token's own key as it was stored, which is checked apart: f16 may round it either way.
+        let stored = kv.decode(&gpu.read(&k_cache)?[..kv.bytes() * caches[0].len()]);
+        let mut want = vec![Want::Untouched; n * out_stride];
+        for token in 0..n {
+            let (sequence, last) = tokens.place(token);
+            let first = if window > 0 { (last + 1).saturating_sub(window) } else { 0 };
+            for head in 0..heads {
+                let kv_head = head / rope.geometry.group();
+                let at = |cache: &[f32], p: usize| cache[place(sequence, kv_head, p)..][..head_dim].to_vec();
+                let keys: Vec<Vec<f32>> = (first..=last).map(|p| at(&stored, p)).collect();
+                let mut values: Vec<Vec<f32>> = (first..last).map(|p| at(&caches[1], p)).collect();
+                values
+                    .push(own(token, kv_head, Output::V).iter().map(|(v, _)| kv.round(*v as f32)).collect());
+                let keys: Vec<&[f32]> = keys.iter().map(Vec::as_slice).collect();
+                let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+                let x = &qkv[token * x_stride + head * head_dim..][..head_dim];
+                let query: Vec<f32> =
+                    rope_kv::reference(rope, x, Some(&norms[..head_dim]), &table, last, eps)
+                        .into_iter()
+                        .map(|want| if let Want::Near { value, .. } = want { value as f32 } else { f32::NAN })
+                        .collect();
+                let result = attention::reference(&query, &keys, &values, rope.geometry.scale());
+                want[token * out_stride + head * head_dim..][..head_dim].copy_from_slice(&result);
+            }
+        }
+        Ok((got, want))
+    }
 }

@@ -1,4 +1,4 @@
-//! What the two attention kernels have in common: geometry, bindings, reference, checks.
+//! What the two attention kernels have in common: geometry, reference; and bindings and checks of the one for prompts.
 
 use crate::gpu::graph::State;
 use crate::gpu::{Access, Gpu, GpuError, Slice, Step};
@@ -75,7 +75,7 @@ impl<'a> Attention<'a> {
 }
 
 /// softmax(q · Kᵀ · scale) · V of one query head in f64, and per element the tolerance.
-fn reference(q: &[f32], keys: &[&[f32]], values: &[&[f32]], scale: f32) -> Vec<Want> {
+pub fn reference(q: &[f32], keys: &[&[f32]], values: &[&[f32]], scale: f32) -> Vec<Want> {
     let dot =
         |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
     let scores: Vec<f64> = keys.iter().map(|k| dot(q, k) * f64::from(scale)).collect();

@@ -57,6 +57,14 @@ impl KvType {
         }
     }
 
+    /// How far storing `v` may move it: half an ulp.
+    pub fn rounding(self, v: f64) -> f64 {
+        match self {
+            KvType::F16 => v.abs() * 2.0f64.powi(-11) + 2.0f64.powi(-25),
+            KvType::F32 => 0.0,
+        }
+    }
+
     /// Encodes elements as the cache stores them.
     pub fn encode(self, values: &[f32]) -> Vec<u8> {
         match self {

@@ -3,6 +3,7 @@
 pub mod argmax;
 pub mod arithmetic;
 pub mod attend_decode;
+pub mod attend_merge;
 pub mod attend_prefill;
 pub mod attention;
 pub mod check;
@@ -28,13 +29,14 @@ pub mod weights;
 use crate::gpu::{KernelSpec, Shader};
 
 /// Every kernel there is.
-pub const ALL: [&KernelSpec; 14] = [
+pub const ALL: [&KernelSpec; 15] = [
     &embed::SPEC,
     &rms_norm::SPEC,
     &matvec::SPEC,
     &matmul::SPEC,
     &rope_kv::SPEC,
     &attend_decode::SPEC,
+    &attend_merge::SPEC,
     &attend_prefill::SPEC,
     &glu::SPEC,
     &argmax::SPEC,
@@ -54,6 +56,7 @@ pub fn all_shaders() -> Vec<Shader> {
     shaders.extend(matmul::all());
     shaders.extend(rope_kv::all());
     shaders.extend(attend_decode::all());
+    shaders.extend(attend_merge::all());
     shaders.extend(attend_prefill::all());
     shaders.extend(glu::all());
     shaders.push(argmax::shader());

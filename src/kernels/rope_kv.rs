@@ -178,13 +178,7 @@ fn run_case(
     let (eps, row) = (1e-6f32, head_dim.next_multiple_of(4));
     let qkv = check::uniform(53, n * x_stride);
     let norms = check::uniform(59, 2 * head_dim);
-    let half = variant.rotary / 2;
-    let rope: Vec<f32> = (0..context * half)
-        .flat_map(|i| {
-            let angle = (i / half) as f32 * 0.9f32.powi((i % half) as i32);
-            [angle.cos(), angle.sin()]
-        })
-        .collect();
+    let rope = table(context, variant.rotary);
     let slices = [check::floats(gpu, &qkv)?, check::floats(gpu, &norms)?, check::floats(gpu, &rope)?];
     // The cache is marked in 4-byte words; in f16 a word is two elements.
     let cache_words = tokens.sequences() * kv_heads * context * row * kv.bytes() / 4;
@@ -241,8 +235,8 @@ fn run_case(
                 out = head(token, slot).iter().map(plain).collect();
             }
             for item in &mut out {
-                if let (Want::Near { value, tolerance }, KvType::F16) = (item, kv) {
-                    *tolerance += value.abs() * 2.0f64.powi(-11) + 2.0f64.powi(-25); // half an ulp of f16
+                if let Want::Near { value, tolerance } = item {
+                    *tolerance += kv.rounding(*value);
                 }
             }
             out.resize(row, Want::Near { value: 0.0, tolerance: 0.0 });
@@ -261,8 +255,15 @@ fn run_case(
     Ok((got, want))
 }
 
+/// A table of angles for checks: [context, rotary / 2] pairs (cos, sin).
+pub fn table(context: usize, rotary: usize) -> Vec<f32> {
+    let half = rotary / 2;
+    let angle = |i: usize| (i / half) as f32 * 0.9f32.powi((i % half) as i32);
+    (0..context * half).flat_map(|i| [angle(i).cos(), angle(i).sin()]).collect()
+}
+
 /// Norm and rotation of one head in f64.
-fn reference(
+pub fn reference(
     variant: Variant,
     x: &[f32],
     weight: Option<&[f32]>,

@@ -3,13 +3,14 @@
 use crate::gpu::device::Fault;
 
 /// For every kernel one change of its text that makes its results wrong.
-pub const FAULTS: [Fault; 14] = [
+pub const FAULTS: [Fault; 15] = [
     fault("embed", "y[i] = w.a;", "y[i] = -w.a;"),
     fault("rms_norm", "squares += v * v;", "squares -= v * v;"),
     fault("matvec", "] += quants_dot(", "] -= quants_dot("),
     fault("matmul", "acc0 += w", "acc0 -= w"),
     fault("rope_kv", " + head[e - reach] * angle.y", " - head[e - reach] * angle.y"),
     fault("attend_decode", "* shrink + weight", "* shrink - weight"),
+    fault("attend_merge", "sum += share", "sum -= share"),
     fault("attend_prefill", "sum += w;", "sum -= w;"),
     fault("glu", "= act(", "= -act("),
     fault("argmax", "mine.bad += 1u", "mine.bad -= 1u"),

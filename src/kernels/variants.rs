@@ -2,14 +2,18 @@
 
 use crate::base::{AdapterKind, DType};
 use crate::gpu::Gpu;
+use crate::gpu::graph::Split;
 use crate::kernels::check::Check;
 use crate::kernels::matmul::{self, Tile};
 use crate::kernels::matvec::{self, Team};
 use crate::kernels::reduce::Reduce;
 use crate::kernels::{
-    argmax, arithmetic, attend_decode, attend_prefill, embed, fill, glu, read, rms_norm, rope_kv, sample,
-    top_k,
+    argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu, read, rms_norm,
+    rope_kv, sample, top_k,
 };
+
+/// Most parts that decode attention is split into: buffers have room for them.
+pub const MOST_SPLITS: u32 = 16;
 
 /// The variants chosen for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,10 @@ pub struct Variants {
     pub team: Team,
     /// How workgroups sum.
     pub reduce: Reduce,
+    /// The one size of subgroups, where decode attention shall broadcast what they share.
+    pub broadcast: Option<u32>,
+    /// When decode attention is split over positions.
+    pub split: Split,
     /// Staged weights of matmul where rounding them to 11 bits is acceptable.
     pub tile: Tile,
     /// Sampling on the GPU; else the host does it.
@@ -43,10 +51,16 @@ impl Variants {
         // The last one runs everywhere; when even that is banned, the check of what is in use tells.
         let team = teams.iter().copied().find(good).unwrap_or(teams[teams.len() - 1]);
         let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
+        let broadcast = attend_decode::broadcasts(facts.subgroup_sizes)
+            .filter(|_| cpu && subgroups && !gpu.is_banned("attend_decode/broadcast"));
+        // A GPU has more cores than a model has KV heads; a CPU has few, and they only want even shares.
+        let splits = if cpu { 4 } else { MOST_SPLITS };
         let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
         Variants {
             team,
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
+            broadcast,
+            split: Split { above: 4 * 64, splits, window: 0 },
             tile: if f16 { Tile::F16 } else { Tile::F32 },
             sample: !gpu.is_banned("sample"),
         }
@@ -56,6 +70,7 @@ impl Variants {
     pub fn uses(&self, class: &str) -> bool {
         match class.split_once('/') {
             Some(("matvec", _)) => class == self.team.class(),
+            Some(("attend_decode", _)) => self.broadcast.is_some(),
             Some(("reduce", name)) => name == self.reduce.name(),
             // Exact weights take the f32 tile on every adapter.
             Some(("matmul", _)) => {
@@ -85,7 +100,8 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     checks.extend(matvec::checks(facts));
     checks.extend(matmul::checks(facts.f16));
     checks.extend(rope_kv::checks(facts.subgroups));
-    checks.extend(attend_decode::checks(facts.subgroups));
+    checks.extend(attend_decode::checks(facts.subgroups, facts.subgroup_sizes));
+    checks.extend(attend_merge::checks());
     checks.extend(attend_prefill::checks());
     checks.extend(glu::checks());
     checks.extend(argmax::checks());

@@ -153,7 +153,8 @@ impl Machine {
         let layers = load.spec.n_layers as f64;
         cost.add(layers, attention.fixed_s, 0.0);
         let matrices_s = cost.variable_s;
-        work.small_s = small_steps(profile, &body_steps(load.spec, batch, 0.0, gates), 1.0, &mut cost)?;
+        work.small_s =
+            small_steps(profile, &body_steps(load.spec, batch, [0.0, 0.0, gates]), 1.0, &mut cost)?;
         work.small_s += small_steps(profile, &head_steps(load.spec, batch), 1.0, &mut cost)?;
         work.small_s += layers * batch as f64 * attention.sequence_s;
         work.dispatches = cost.dispatches;
@@ -206,9 +207,9 @@ impl Machine {
             cost.add(times * load.spec.n_layers as f64, fixed_s, 0.0);
             let layers = load.spec.n_layers as f64;
             // One token goes the way of decoding.
-            let (norms, gates) =
-                if n == 1 { (0.0, gates_apart(profile, load)) } else { (2.0 * layers, layers) };
-            let steps = body_steps(load.spec, n, norms, gates);
+            let counts =
+                if n == 1 { [0.0, 0.0, gates_apart(profile, load)] } else { [2.0 * layers, layers, layers] };
+            let steps = body_steps(load.spec, n, counts);
             work.small_s += small_steps(profile, &steps, times, &mut cost)?;
             chunks += times;
             left -= if n == chunk { left / chunk * chunk } else { n };
@@ -254,12 +255,13 @@ fn constants(
     }
 }
 
-/// Dispatches of one decode step: embedding; per layer rotation, attention and the matrices; output, choice. Norms and
-/// activations are done on the way, but for activations whose gate and up are apart.
+/// Dispatches of one decode step: embedding; per layer attention and the matrices; output, choice. Norms, rotation and
+/// activations are done on the way, but for activations whose gate and up are apart. Over a long context attention is
+/// split, and takes another one per layer to join, which its price per position contains.
 pub fn decode_dispatches(load: &Load<'_>) -> f64 {
     let layers = load.spec.n_layers;
     let together = load.matrices.layers.iter().filter(|m| m.gated).count();
-    (1 + 2 * layers + load.matrices.layers.len() + (layers - together) + 2) as f64
+    (1 + layers + load.matrices.layers.len() + (layers - together) + 2) as f64
 }
 
 /// Dispatches of a chunk of a prompt and the logits after it: as [`decode_dispatches`], with all norms and activations.
@@ -276,13 +278,17 @@ fn parts(profile: &Profile, matrix: &Matrix) -> f64 {
 /// Small steps by name: (times per run, items each).
 type Small = [(&'static str, f64, usize)];
 
-/// Those between the matrices, for `tokens` tokens: so many norms and activations, one rotation per layer.
-fn body_steps(spec: &ModelSpec, tokens: usize, norms: f64, gates: f64) -> [(&'static str, f64, usize); 4] {
+/// Those between the matrices, for `tokens` tokens: so many norms, rotations and activations.
+fn body_steps(
+    spec: &ModelSpec,
+    tokens: usize,
+    [norms, rotations, gates]: [f64; 3],
+) -> [(&'static str, f64, usize); 4] {
     let qkv = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim;
     [
         ("embed", 1.0, tokens * spec.hidden),
         ("norm", norms, tokens * spec.hidden),
-        ("rope", spec.n_layers as f64, tokens * qkv),
+        ("rope", rotations, tokens * qkv),
         ("glu", gates, tokens * spec.intermediate),
     ]
 }

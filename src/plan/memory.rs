@@ -14,6 +14,9 @@ const BLOCK: usize = 32;
 /// Bytes of what the sampler reads back: 64 candidates of 8 bytes, and 16 bytes.
 pub const TOP_BYTES: u64 = 8 * (2 + 64);
 
+/// Parts of attention over a long context that are joined at the end.
+pub const MOST_SPLITS: usize = 16;
+
 /// Sizes of the buffers of running sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
@@ -80,14 +83,17 @@ pub fn activations(
     chunk: usize,
     logits: usize,
     sequences: usize,
-) -> [(&'static str, u64); 11] {
+) -> [(&'static str, u64); 12] {
     let floats = |rows: usize, cols: usize| rows as u64 * cols.next_multiple_of(BLOCK) as u64 * 4;
     let heads = spec.n_heads * spec.head_dim;
+    // Per head the sum so far, its largest score and its denominator.
+    let partial = (sequences * MOST_SPLITS * spec.n_heads * (spec.head_dim + 2)) as u64 * 4;
     [
         ("residual stream", floats(chunk, spec.hidden)),
         ("normed", floats(chunk, spec.hidden)),
         ("qkv", floats(chunk, heads + 2 * spec.n_kv_heads * spec.head_dim)),
         ("queries", floats(chunk, heads)),
+        ("attention's parts", partial),
         ("attended", floats(chunk, heads)),
         ("gate and up", floats(chunk, 2 * spec.intermediate)),
         ("activated", floats(chunk, spec.intermediate)),

@@ -3,12 +3,12 @@
 use super::SAMPLES;
 use super::clock::{Clock, Windows};
 use crate::gpu::graph::State;
-use crate::gpu::{Gpu, GpuError, Slice};
+use crate::gpu::{Gpu, GpuError, Slice, Step};
 use crate::kernels::attention::{Attention, Geometry};
 use crate::kernels::fill::{Mask, Pattern};
 use crate::kernels::kv::KvType;
 use crate::kernels::variants::Variants;
-use crate::kernels::{attend_decode, attend_prefill, check, random};
+use crate::kernels::{attend_decode, attend_merge, attend_prefill, check, random, rope_kv};
 use crate::plan::profile::{AttentionReading, Heads};
 
 /// Positions of the longer and the shorter cache.
@@ -63,29 +63,56 @@ impl Subject {
             .map(|i| Ok([cache(2 * i)?, cache(2 * i + 1)?]))
             .collect::<Result<Vec<_>, GpuError>>()?;
         let stride = geometry.heads * geometry.head_dim;
-        let q = check::floats(gpu, &check::uniform(41, TOKENS * stride))?;
+        let x_stride = stride + 2 * geometry.kv_heads * geometry.head_dim;
+        let qkv = check::floats(gpu, &check::uniform(41, TOKENS * x_stride))?;
+        let rope = check::floats(gpu, &check::uniform(43, LONG * geometry.head_dim))?;
         let out = gpu.buffer("probe output", (TOKENS * stride) as u64 * 4)?;
+        let variants = Variants::of(gpu);
+        let parts = MANY * variants.split.splits as usize * geometry.heads;
+        let partial =
+            gpu.buffer("probe parts", (parts * attend_merge::partial_floats(geometry.head_dim)) as u64 * 4)?;
+        let rotation = rope_kv::Variant {
+            geometry,
+            rotary: geometry.head_dim / 2 * 2,
+            interleaved: false,
+            qk_norm: false,
+            reduce: variants.reduce,
+        };
         let sample = |windows: &mut Windows, state: State, prompt: bool| -> Result<(), GpuError> {
             let state_slice = check::state(gpu, state)?;
-            let step = |[k_cache, v_cache]: &[Slice; 2]| {
-                let attention = Attention {
-                    q: &q,
+            let steps = |[k_cache, v_cache]: &[Slice; 2]| {
+                if prompt {
+                    let attention = Attention {
+                        q: &qkv,
+                        k_cache,
+                        v_cache,
+                        out: &out,
+                        state: &state_slice,
+                        q_stride: stride,
+                        out_stride: stride,
+                    };
+                    return Ok(vec![attend_prefill::step(gpu, "probe", geometry, attention)?]);
+                }
+                let variant = attend_decode::Variant { rope: rotation, broadcast: variants.broadcast };
+                let decode = attend_decode::Decode {
+                    qkv: &qkv,
+                    norms: &gpu.empty(),
+                    rope: &rope,
                     k_cache,
                     v_cache,
                     out: &out,
+                    partial: &partial,
                     state: &state_slice,
-                    q_stride: stride,
+                    x_stride,
                     out_stride: stride,
+                    eps: 1e-5,
                 };
-                match prompt {
-                    true => attend_prefill::step(gpu, "probe", geometry, attention),
-                    false => attend_decode::step(gpu, "probe", geometry, Variants::of(gpu).reduce, attention),
-                }
+                attend_decode::steps(gpu, "probe", variant, variants.split, decode)
             };
             // A chunk of a prompt reads every position many times: there one cache will do.
             let used = if prompt { &caches[..1] } else { &caches[..] };
-            let steps = used.iter().map(step).collect::<Result<Vec<_>, GpuError>>()?;
-            clock.sample(&steps.iter().collect::<Vec<_>>(), state, SAMPLES, windows)
+            let steps: Vec<Vec<Step>> = used.iter().map(steps).collect::<Result<_, GpuError>>()?;
+            clock.sample(&steps.iter().flatten().collect::<Vec<_>>(), state, SAMPLES, windows)
         };
         let each = |n: usize, positions: usize| State {
             n_tokens: n as u32,
