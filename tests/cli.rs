@@ -118,6 +118,9 @@ fn one_object_with_everything() {
     let weights = got["per_token"]["weight_bytes"].as_u64().expect("bytes");
     assert!(got["timings"]["bytes_per_token"].as_u64().is_some_and(|all| all > weights));
     assert!(got["adapter"]["name"].is_string());
+    assert_eq!(got["shader_checks"], false);
+    let checked = json(&["run", DEMO, "A fox", "--json", "--checked", "--max-tokens", "1", "--no-plan"]);
+    assert_eq!(checked["shader_checks"], true);
     let plain = good(&["run", DEMO, "A fox", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
     assert_eq!(
         plain.trim_end_matches('\n'),
@@ -291,6 +294,9 @@ fn verify_passes_and_finds_a_broken_kernel() {
     let (code, out, err) = run(&["verify", "--quick", "--as-is"]);
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("matvec") && out.contains("checks passed"), "{out}");
+    assert!(out.contains("shaders without runtime checks"), "{out}");
+    let checked = json(&["verify", "--quick", "--as-is", "--checked", "--json"]);
+    assert_eq!((&checked[0]["checked"], &checked[0]["passed"]), (&Value::Bool(true), &Value::Bool(true)));
     let (code, out, err) = run(&["verify", "--quick", "--as-is", "--break", "matvec"]);
     assert_eq!(code, Some(1), "{out}{err}");
     let failed: Vec<&str> = out.lines().filter(|line| line.contains("elements wrong")).collect();

@@ -88,6 +88,10 @@ pub(super) struct DeviceArgs {
     /// Ask for WebGPU's default limits only (128 MiB per binding, 16 KiB workgroup memory)
     #[arg(long, global = true)]
     pub(super) default_limits: bool,
+    /// Keep runtime checks in shaders. They are left out where every kernel was verified without them, before its first
+    /// use: that is faster, on software adapters a lot. If anything looks wrong, see whether it still does with this
+    #[arg(long, global = true)]
+    pub(super) checked: bool,
 }
 
 impl DeviceArgs {
@@ -106,6 +110,7 @@ impl DeviceArgs {
             subgroups: !self.no_subgroups,
             immediates: !self.no_immediates,
             default_limits: self.default_limits,
+            checked: self.checked,
             ..GpuOptions::default()
         }
     }

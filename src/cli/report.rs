@@ -93,6 +93,7 @@ pub(super) fn object(
         "timings": rates,
         "adapter": loaded.gpu().facts(),
         "adapter_reason": loaded.gpu().why(),
+        "shader_checks": loaded.gpu().is_checked(),
         "model": {
             "name": model,
             "architecture": spec.architecture,

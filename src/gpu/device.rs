@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::base::AdapterFacts;
 use crate::gpu::GpuError;
 use crate::gpu::adapter::{self, Adapter, AdapterChoice};
-use crate::gpu::compose::ParamsForm;
+use crate::gpu::compose::{KernelSpec, ParamsForm};
 use crate::gpu::pipeline::Kernel;
 
 /// What to ask of an adapter. Switching things off shows how a poorer adapter would behave.
@@ -23,6 +23,8 @@ pub struct GpuOptions {
     pub default_limits: bool,
     /// Bind at most this many bytes at once, however much more the adapter would.
     pub max_binding_bytes: Option<u64>,
+    /// Keep runtime checks (bounds, loops, divisions) in all shaders, also where [`Gpu::leave_checks_out`] says otherwise.
+    pub checked: bool,
 }
 
 impl Default for GpuOptions {
@@ -33,12 +35,13 @@ impl Default for GpuOptions {
             immediates: true,
             default_limits: false,
             max_binding_bytes: None,
+            checked: false,
         }
     }
 }
 
 impl GpuOptions {
-    /// The least that any WebGPU implementation offers.
+    /// The least that any WebGPU implementation offers; all of them check shaders at run time.
     pub fn plain() -> Self {
         GpuOptions {
             f16: false,
@@ -46,6 +49,7 @@ impl GpuOptions {
             immediates: false,
             default_limits: true,
             max_binding_bytes: None,
+            checked: true,
         }
     }
 }
@@ -71,7 +75,10 @@ pub(super) struct Inner {
     facts: AdapterFacts,
     why: String,
     options: GpuOptions,
-    pub(super) kernels: Mutex<HashMap<String, Arc<Kernel>>>,
+    /// By label and whether they are checked at run time.
+    pub(super) kernels: Mutex<HashMap<(String, bool), Arc<Kernel>>>,
+    /// Kernels that do without runtime checks.
+    unchecked: Mutex<Vec<&'static KernelSpec>>,
     /// Variant classes that failed verification on this adapter and must not be used.
     banned: Mutex<HashSet<String>>,
     fault: Mutex<Option<Fault>>,
@@ -134,11 +141,20 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        let (kernels, banned, fault) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let host_ns = AtomicU64::new(0);
-        let inner =
-            Inner { device, queue, facts, why, options, kernels, banned, fault, trouble, empty, host_ns };
-        Ok(Gpu(Arc::new(inner)))
+        Ok(Gpu(Arc::new(Inner {
+            device,
+            queue,
+            facts,
+            why,
+            options,
+            kernels: Mutex::default(),
+            unchecked: Mutex::default(),
+            banned: Mutex::default(),
+            fault: Mutex::default(),
+            trouble,
+            empty,
+            host_ns: AtomicU64::new(0),
+        })))
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -152,8 +168,9 @@ impl Gpu {
 
     /// Key under which results about this device may be kept: of the adapter, and of what was switched on.
     pub fn cache_key(&self) -> String {
-        let GpuOptions { f16, subgroups, immediates, .. } = self.0.options;
-        format!("{}-{}{}{}", self.facts().cache_key(), f16 as u8, subgroups as u8, immediates as u8)
+        let GpuOptions { f16, subgroups, immediates, checked, .. } = self.0.options;
+        let flags = [f16, subgroups, immediates, checked].map(|flag| if flag { '1' } else { '0' });
+        format!("{}-{}", self.facts().cache_key(), String::from_iter(flags))
     }
 
     /// Is the adapter's memory the machine's main memory?
@@ -176,9 +193,41 @@ impl Gpu {
         if self.0.facts.immediates { ParamsForm::Immediate } else { ParamsForm::Uniform }
     }
 
+    /// From now on these kernels are compiled without runtime checks, unless [`GpuOptions::checked`] keeps them.
+    /// All other kernels stay checked, as every kernel is on a device for which nobody calls this.
+    ///
+    /// It is for whoever verified these kernels in this form on this adapter and driver, or is about to: without checks a
+    /// driver that miscompiles them reads or writes where it should not. `engine::first_use` does both.
+    pub fn leave_checks_out(&self, kernels: &[&'static KernelSpec]) {
+        if !self.0.options.checked {
+            *lock(&self.0.unchecked) = kernels.to_vec();
+        }
+    }
+
+    /// From now on every kernel is compiled with runtime checks. Steps that exist stay as they are.
+    pub fn keep_checks(&self) {
+        lock(&self.0.unchecked).clear();
+        lock(&self.0.kernels).retain(|(_, checked), _| *checked);
+    }
+
+    /// Are all kernels compiled with runtime checks?
+    pub fn is_checked(&self) -> bool {
+        lock(&self.0.unchecked).is_empty()
+    }
+
+    /// Is this kernel compiled with runtime checks? A kernel of the same name is not the same kernel.
+    pub(super) fn checks(&self, kernel: &'static KernelSpec) -> bool {
+        !lock(&self.0.unchecked).iter().any(|unchecked| std::ptr::eq(*unchecked, kernel))
+    }
+
     /// Excludes a class of kernel variants, e.g. `matvec/subgroup`, found wrong on this adapter.
     pub fn ban(&self, class: &str) {
         lock(&self.0.banned).insert(class.to_owned());
+    }
+
+    /// Takes [`Gpu::ban`] back.
+    pub fn unban(&self, class: &str) {
+        lock(&self.0.banned).remove(class);
     }
 
     /// Was this class excluded?
