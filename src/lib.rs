@@ -81,6 +81,9 @@
 //! composed text is ordinary WGSL. Parameters come as an immediate or as a uniform buffer; a kernel does not notice.
 //! [`kernels::variants`] chooses by adapter and leaves out what failed verification there.
 //!
+//! A step of a graph names its kernel; pipelines come later ([`gpu::Gpu::compile`]): a session compiles those that it will
+//! run, together and on all cores, and any other when it first runs. The time is counted apart from loading.
+//!
 //! wgpu puts checks into shaders: indices are clamped, loops bounded, divisors tested. Our kernels do without, because they
 //! compare every index that comes from data with a size themselves; unclamped loops unroll, which is much of the speed on
 //! software adapters. But only where [`engine::first_use`] found them right in that form, on this adapter and driver

@@ -82,7 +82,9 @@ fn a_story_with_figures() {
     let (code, out, err) = run(&arguments);
     assert_eq!(code, Some(0), "{err}");
     assert!(out.starts_with("Once upon a time") && out.ends_with('\n'), "{out:?}");
-    for part in ["load", "first token", "prompt", "decode", "tok/s", "GB/s", "12 tokens on", "--seed 7"] {
+    for part in
+        ["load", "compile", "first token", "prompt", "decode", "tok/s", "GB/s", "12 tokens on", "--seed 7"]
+    {
         assert!(err.contains(part), "{part} is missing in {err}");
     }
     assert_eq!(good(&arguments), out, "same seed, same text");
@@ -112,7 +114,7 @@ fn one_object_with_everything() {
     let layers = got["model"]["layers"].as_u64().expect("layers");
     let dispatches = got["per_token"]["dispatches"].as_u64().expect("dispatches");
     assert!((9 * layers..9 * layers + 9).contains(&dispatches), "{dispatches} for {layers} layers");
-    for rate in ["load_s", "first_token_s", "prompt_tok_s", "decode_tok_s", "gb_s"] {
+    for rate in ["load_s", "compile_s", "first_token_s", "prompt_tok_s", "decode_tok_s", "gb_s"] {
         assert!(got["timings"][rate].as_f64().is_some_and(|v| v > 0.0), "{rate} in {got}");
     }
     let weights = got["per_token"]["weight_bytes"].as_u64().expect("bytes");

@@ -265,7 +265,7 @@ fn two_models_share_a_device_and_sampling_repeats() {
     let two = Model::demo(&gpu, &LoadOptions { quant, ..exact() }).expect("model");
     let mut sessions = [Session::new(&one).expect("session"), Session::new(&two).expect("session")];
     let compiled = gpu.kernels_compiled();
-    assert!(compiled > 0);
+    assert!(compiled > 0 && gpu.compile_seconds() > 0.0);
     for top_k in [40, 0] {
         let sampler = SamplerOptions { seed: 9, top_k, temperature: 1.0, ..SamplerOptions::default() };
         let options = GenerateOptions { sampler, max_tokens: Some(12), ..GenerateOptions::default() };
@@ -285,4 +285,5 @@ fn two_models_share_a_device_and_sampling_repeats() {
             assert_eq!(run(), run(), "the same seed gives the same tokens");
         }
     }
+    assert_eq!(gpu.kernels_compiled(), compiled, "a session compiles what it needs before it runs");
 }

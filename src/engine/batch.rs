@@ -38,7 +38,10 @@ impl<'m> Batch<'m> {
         let buffers = Buffers::allocate(gpu, spec, sizes, rope)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
         let readback = gpu.readback(16 * sequences as u64);
-        Ok(Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback })
+        let batch = Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback };
+        let used = [batch.step_graph(), &batch.graphs.prefill, &batch.graphs.head];
+        gpu.compile(used.into_iter().flat_map(Graph::kernels))?;
+        Ok(batch)
     }
 
     fn gpu(&self) -> &Gpu {

@@ -86,6 +86,8 @@ pub(super) struct Inner {
     pub(super) empty: wgpu::Buffer,
     /// Nanoseconds spent recording and submitting.
     pub(super) host_ns: AtomicU64,
+    /// Nanoseconds spent compiling.
+    pub(super) compile_ns: AtomicU64,
 }
 
 #[derive(Default)]
@@ -154,6 +156,7 @@ impl Gpu {
             trouble,
             empty,
             host_ns: AtomicU64::new(0),
+            compile_ns: AtomicU64::new(0),
         })))
     }
 
@@ -251,7 +254,12 @@ impl Gpu {
 
     /// Number of kernels compiled so far.
     pub fn kernels_compiled(&self) -> usize {
-        lock(&self.0.kernels).len()
+        lock(&self.0.kernels).values().filter(|kernel| kernel.is_compiled()).count()
+    }
+
+    /// Seconds that [`Gpu::compile`] took so far. Some drivers do the larger part only when a kernel first runs.
+    pub fn compile_seconds(&self) -> f64 {
+        self.0.compile_ns.load(Ordering::Relaxed) as f64 / 1e9
     }
 
     /// Seconds that the host has spent recording graphs so far, and submitting those that are waited for at once.

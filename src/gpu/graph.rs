@@ -70,7 +70,7 @@ pub fn linear_grid(n: u32, z: Extent) -> Grid {
 pub struct Step {
     /// What it does, for people: `layer 3 qkv`.
     pub label: String,
-    /// The compiled kernel.
+    /// The kernel.
     pub kernel: Arc<Kernel>,
     bind_group: wgpu::BindGroup,
     params: Vec<u8>,
@@ -95,7 +95,7 @@ pub struct Pending {
 }
 
 impl Gpu {
-    /// Builds a step: compiles the kernel if needed and makes its bind group.
+    /// Builds a step: makes its bind group, and leaves the kernel to [`Gpu::compile`].
     /// `bindings` are in the order of the kernel's spec, `params` is the kernel's `Params`.
     pub fn step<P: Pod>(
         &self,
@@ -150,6 +150,7 @@ impl Gpu {
 
     /// As [`Gpu::run`], for a part of a graph.
     pub fn run_steps(&self, steps: &[Step], state: State) -> Result<(), GpuError> {
+        self.compile(steps.iter().map(|step| &step.kernel))?;
         let started = Instant::now();
         let encoder = self.record(steps.iter(), state);
         self.inner().queue.submit([encoder.finish()]);
@@ -167,6 +168,7 @@ impl Gpu {
         bytes: u64,
         readback: &Readback,
     ) -> Result<Vec<u8>, GpuError> {
+        self.compile(graphs.iter().flat_map(|graph| graph.kernels()))?;
         let started = Instant::now();
         let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
@@ -195,6 +197,7 @@ impl Gpu {
         (next, next_bytes): (&Slice, u64),
         (readback, bytes): (&Readback, u64),
     ) -> Result<Pending, GpuError> {
+        self.compile(graphs.iter().flat_map(|graph| graph.kernels()))?;
         let started = Instant::now();
         let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &next.buffer, next.offset, next_bytes);
@@ -226,6 +229,7 @@ impl Gpu {
         self.inner().host_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Records steps whose kernels are compiled.
     pub(super) fn record<'s>(
         &self,
         steps: impl Iterator<Item = &'s Step>,
@@ -242,7 +246,7 @@ impl Gpu {
                     continue;
                 }
                 if !bound.is_some_and(|kernel| Arc::ptr_eq(kernel, &step.kernel)) {
-                    pass.set_pipeline(&step.kernel.pipeline);
+                    pass.set_pipeline(step.kernel.pipeline());
                     bound = Some(&step.kernel);
                 }
                 pass.set_bind_group(0, &step.bind_group, &[]);
@@ -268,6 +272,11 @@ impl Graph {
     /// Bytes one token must move, KV cache aside.
     pub fn bytes(&self) -> u64 {
         self.steps.iter().map(|step| step.bytes).sum()
+    }
+
+    /// Kernels of all steps, those of several steps several times.
+    pub fn kernels(&self) -> impl Iterator<Item = &Arc<Kernel>> {
+        self.steps.iter().map(|step| &step.kernel)
     }
 
     /// Dispatches per run.
