@@ -83,6 +83,7 @@
 //!
 //! A step of a graph names its kernel; pipelines come later ([`gpu::Gpu::compile`]): a session compiles those that it will
 //! run, together and on all cores, and any other when it first runs. The time is counted apart from loading.
+//! Where the driver hands out what it compiled (Vulkan), that is kept for the next process ([`engine::pipelines`]).
 //!
 //! wgpu puts checks into shaders: indices are clamped, loops bounded, divisors tested. Our kernels do without, because they
 //! compare every index that comes from data with a size themselves; unclamped loops unroll, which is much of the speed on
@@ -130,8 +131,8 @@
 //! 9. The planner counts what the engine does: dispatches, bytes, memory (`tests/planner_engine.rs`). A figure that was
 //!    not measured is an error or says so; none is guessed silently.
 //! 10. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped,
-//!     where the APIs below wgpu are asked for the size of device memory, and where verified kernels are compiled
-//!     without runtime checks. So a new kernel tests every index that comes from an id or from a buffer.
+//!     where the APIs below wgpu are asked for the size of device memory, where pipelines that an earlier process kept
+//!     are taken over, and where verified kernels are compiled without runtime checks. So a new kernel tests every index that comes from an id or from a buffer.
 
 pub mod base;
 pub mod bench;

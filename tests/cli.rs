@@ -292,6 +292,36 @@ fn without_an_adapter_the_error_says_what_to_do() {
 }
 
 #[test]
+fn compiled_pipelines_are_kept_and_damage_to_them_is_harmless() {
+    let cache = tempfile::tempdir().expect("temporary folder");
+    let story = || {
+        let arguments =
+            ["run", "A fox", "--temperature", "0", "--max-tokens", "9", "--ignore-eos", "--no-plan"];
+        let output = bare(&arguments).env("ANYGPU_CACHE", cache.path()).output().expect("the program starts");
+        let (code, out, err) = ended(output);
+        assert_eq!(code, Some(0), "{err}");
+        out
+    };
+    let first = story();
+    let files = std::fs::read_dir(cache.path()).expect("the cache").map(|file| file.expect("a file").path());
+    let kept = files.filter(|path| path.extension().is_some_and(|extension| extension == "bin"));
+    let Some(kept) = kept.last() else {
+        let devices = json(&["devices", "--json"]);
+        let used = devices["used"].as_u64().expect("one is used") as usize;
+        assert_ne!(devices["adapters"][used]["facts"]["backend"], "vulkan", "Vulkan has pipeline caches");
+        return;
+    };
+    let whole = std::fs::read(&kept).expect("kept");
+    assert_eq!(story(), first, "with kept pipelines");
+    let half = whole[..whole.len() / 2].to_vec();
+    for damaged in [half, vec![], b"something else".to_vec()] {
+        std::fs::write(&kept, &damaged).expect("written");
+        assert_eq!(story(), first, "with damaged ones");
+        assert_ne!(std::fs::read(&kept).expect("kept anew"), damaged);
+    }
+}
+
+#[test]
 fn verify_passes_and_finds_a_broken_kernel() {
     let (code, out, err) = run(&["verify", "--quick", "--as-is"]);
     assert_eq!(code, Some(0), "{out}{err}");

@@ -57,8 +57,8 @@ pub(super) enum Command {
     /// Check every kernel on your adapter against an f64 reference
     ///
     /// Every kernel runs in every variant the adapter can run, over a table of shapes. Each adapter (`--adapter
-    /// all`) is checked as it is, and once more as the least that WebGPU allows: no 16-bit floats, no subgroups,
-    /// no immediates, default limits.
+    /// all`) is checked as it is, without runtime checks in shaders unless `--checked` keeps them, and once more as the
+    /// least that WebGPU allows: runtime checks, no 16-bit floats, no subgroups, no immediates, default limits.
     Verify(VerifyArgs),
     /// Print the logits after the last token of a prompt
     Logits(LogitsArgs),

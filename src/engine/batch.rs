@@ -3,8 +3,8 @@
 
 use crate::engine::EngineError;
 use crate::engine::forward::{self, Buffers, Graphs, Sizes};
-use crate::engine::memory;
 use crate::engine::model::Model;
+use crate::engine::{memory, pipelines};
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, Graph, Readback};
 use crate::kernels::argmax::Best;
@@ -41,6 +41,7 @@ impl<'m> Batch<'m> {
         let batch = Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback };
         let used = [batch.step_graph(), &batch.graphs.prefill, &batch.graphs.head];
         gpu.compile(used.into_iter().flat_map(Graph::kernels))?;
+        pipelines::keep(gpu);
         Ok(batch)
     }
 

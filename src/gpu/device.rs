@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::base::AdapterFacts;
 use crate::gpu::GpuError;
 use crate::gpu::adapter::{self, Adapter, AdapterChoice};
 use crate::gpu::compose::{KernelSpec, ParamsForm};
 use crate::gpu::pipeline::Kernel;
+use crate::gpu::pipeline_cache::Pipelines;
 
 /// What to ask of an adapter. Switching things off shows how a poorer adapter would behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,7 @@ pub(super) struct Inner {
     pub(super) kernels: Mutex<HashMap<(String, bool), Arc<Kernel>>>,
     /// Kernels that do without runtime checks.
     unchecked: Mutex<Vec<&'static KernelSpec>>,
+    pub(super) pipelines: OnceLock<Pipelines>,
     /// Variant classes that failed verification on this adapter and must not be used.
     banned: Mutex<HashSet<String>>,
     fault: Mutex<Option<Fault>>,
@@ -111,7 +113,7 @@ impl Gpu {
     /// Opens this adapter. `why` is the reason it was chosen, for people.
     pub fn open_adapter(adapter: Adapter, options: GpuOptions, why: String) -> Result<Gpu, GpuError> {
         let Adapter { handle, mut facts } = adapter;
-        let mut wanted = wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
         wanted.set(wgpu::Features::SHADER_F16, options.f16);
         wanted.set(wgpu::Features::SUBGROUP, options.subgroups);
         wanted.set(wgpu::Features::IMMEDIATES, options.immediates);
@@ -151,6 +153,7 @@ impl Gpu {
             options,
             kernels: Mutex::default(),
             unchecked: Mutex::default(),
+            pipelines: OnceLock::new(),
             banned: Mutex::default(),
             fault: Mutex::default(),
             trouble,

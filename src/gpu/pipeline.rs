@@ -113,7 +113,7 @@ impl Gpu {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.inner().pipelines.get().map(|(cache, _)| cache),
         });
         match pollster::block_on(scope.pop()) {
             Some(error) => Err(composed.explain(&error.to_string())),
