@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use anygpu::engine::{GenerateOptions, LoadOptions, Model, SamplerOptions, Session};
+use anygpu::engine::{GenerateOptions, LoadOptions, Model, SamplerOptions, Session, first_use};
 use anygpu::gpu::{AdapterChoice, Gpu, GpuOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,8 +13,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (path, prompt) = (arguments.next(), arguments.next());
     let prompt = prompt.unwrap_or_else(|| "Once upon a time".to_owned());
 
-    // The best adapter there is, and a model on it. The last argument reports progress and can cancel.
+    // The best adapter there is. Kernels that compute wrongly there are not used; those that compute rightly run at full
+    // speed, without runtime checks. The first time this takes a moment, then it is remembered.
     let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default())?;
+    first_use::ensure_verified(&gpu)?;
+    // A model on it. The last argument reports progress and can cancel.
     let options = LoadOptions::default();
     let model = match path {
         Some(path) => Model::load(&gpu, Path::new(&path), &options, &mut |_, _| true)?,

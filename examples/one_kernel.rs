@@ -10,7 +10,7 @@ use anygpu::gpu::{AdapterChoice, Gpu, GpuOptions, Graph};
 use anygpu::kernels::linear::Linear;
 use anygpu::kernels::variants::Variants;
 use anygpu::kernels::weights::{NATIVE, Part, repack};
-use anygpu::kernels::{check, matvec};
+use anygpu::kernels::{self, check, matvec};
 use anygpu::quant::{self, PlaneLayout};
 
 const ROWS: usize = 2048;
@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dtype = DType::from_name(&name).filter(|dtype| NATIVE.contains(dtype));
     let dtype = dtype.ok_or_else(|| format!("{name}: expected one of {NATIVE:?}"))?;
     let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default())?;
+    gpu.leave_checks_out(&kernels::ALL); // as models run; the comparison below tells whether that goes well
 
     // On the CPU: numbers → blocks as in a model file → planes as kernels read them.
     let values = check::uniform(1, ROWS * COLS);

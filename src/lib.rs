@@ -9,10 +9,11 @@
 //! submit, and only what the sampler needs is read back.
 //!
 //! ```no_run
-//! use anygpu::engine::{GenerateOptions, LoadOptions, Model, Session};
+//! use anygpu::engine::{GenerateOptions, LoadOptions, Model, Session, first_use};
 //! use anygpu::gpu::{AdapterChoice, Gpu, GpuOptions};
 //!
 //! let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default())?;
+//! first_use::ensure_verified(&gpu)?; // right results, and full speed: see "How a shader is made"
 //! let model = Model::demo(&gpu, &LoadOptions::default())?;
 //! let mut session = Session::new(&model)?;
 //! let prompt = model.tokenizer()?.encode("Once upon a time", true, false)?;
@@ -80,6 +81,16 @@
 //! composed text is ordinary WGSL. Parameters come as an immediate or as a uniform buffer; a kernel does not notice.
 //! [`kernels::variants`] chooses by adapter and leaves out what failed verification there.
 //!
+//! A step of a graph names its kernel; pipelines come later ([`gpu::Gpu::compile`]): a session compiles those that it will
+//! run, together and on all cores, and any other when it first runs. The time is counted apart from loading.
+//! Where the driver hands out what it compiled (Vulkan), that is kept for the next process ([`engine::pipelines`]).
+//!
+//! wgpu puts checks into shaders: indices are clamped, loops bounded, divisors tested. Our kernels do without, because they
+//! compare every index that comes from data with a size themselves; unclamped loops unroll, which is much of the speed on
+//! software adapters. But only where [`engine::first_use`] found them right in that form, on this adapter and driver
+//! ([`gpu::Gpu::leave_checks_out`]): elsewhere, for shaders that are not in [`kernels::ALL`], and with
+//! [`gpu::GpuOptions::checked`] (`--checked`), the checks stay.
+//!
 //! ## How a token runs
 //!
 //! [`engine::forward`] lists five dispatches per layer: Q K V as one matrix, attention with RoPE and the KV write, output
@@ -121,8 +132,9 @@
 //! 8. The same seed, adapter and build give the same text.
 //! 9. The planner counts what the engine does: dispatches, bytes, memory (`tests/planner_engine.rs`). A figure that was
 //!    not measured is an error or says so; none is guessed silently.
-//! 10. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped and
-//!     where the APIs below wgpu are asked for the size of device memory.
+//! 10. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped,
+//!     where the APIs below wgpu are asked for the size of device memory, where pipelines that an earlier process kept
+//!     are taken over, and where verified kernels are compiled without runtime checks. So a new kernel tests every index that comes from an id or from a buffer.
 
 pub mod base;
 pub mod bench;

@@ -82,7 +82,9 @@ fn a_story_with_figures() {
     let (code, out, err) = run(&arguments);
     assert_eq!(code, Some(0), "{err}");
     assert!(out.starts_with("Once upon a time") && out.ends_with('\n'), "{out:?}");
-    for part in ["load", "first token", "prompt", "decode", "tok/s", "GB/s", "12 tokens on", "--seed 7"] {
+    for part in
+        ["load", "compile", "first token", "prompt", "decode", "tok/s", "GB/s", "12 tokens on", "--seed 7"]
+    {
         assert!(err.contains(part), "{part} is missing in {err}");
     }
     assert_eq!(good(&arguments), out, "same seed, same text");
@@ -112,12 +114,15 @@ fn one_object_with_everything() {
     let layers = got["model"]["layers"].as_u64().expect("layers");
     let dispatches = got["per_token"]["dispatches"].as_u64().expect("dispatches");
     assert!((9 * layers..9 * layers + 9).contains(&dispatches), "{dispatches} for {layers} layers");
-    for rate in ["load_s", "first_token_s", "prompt_tok_s", "decode_tok_s", "gb_s"] {
+    for rate in ["load_s", "compile_s", "first_token_s", "prompt_tok_s", "decode_tok_s", "gb_s"] {
         assert!(got["timings"][rate].as_f64().is_some_and(|v| v > 0.0), "{rate} in {got}");
     }
     let weights = got["per_token"]["weight_bytes"].as_u64().expect("bytes");
     assert!(got["timings"]["bytes_per_token"].as_u64().is_some_and(|all| all > weights));
     assert!(got["adapter"]["name"].is_string());
+    assert_eq!(got["shader_checks"], false);
+    let checked = json(&["run", DEMO, "A fox", "--json", "--checked", "--max-tokens", "1", "--no-plan"]);
+    assert_eq!(checked["shader_checks"], true);
     let plain = good(&["run", DEMO, "A fox", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
     assert_eq!(
         plain.trim_end_matches('\n'),
@@ -287,10 +292,43 @@ fn without_an_adapter_the_error_says_what_to_do() {
 }
 
 #[test]
+fn compiled_pipelines_are_kept_and_damage_to_them_is_harmless() {
+    let cache = tempfile::tempdir().expect("temporary folder");
+    let story = || {
+        let arguments =
+            ["run", "A fox", "--temperature", "0", "--max-tokens", "9", "--ignore-eos", "--no-plan"];
+        let output = bare(&arguments).env("ANYGPU_CACHE", cache.path()).output().expect("the program starts");
+        let (code, out, err) = ended(output);
+        assert_eq!(code, Some(0), "{err}");
+        out
+    };
+    let first = story();
+    let files = std::fs::read_dir(cache.path()).expect("the cache").map(|file| file.expect("a file").path());
+    let kept = files.filter(|path| path.extension().is_some_and(|extension| extension == "bin"));
+    let Some(kept) = kept.last() else {
+        let devices = json(&["devices", "--json"]);
+        let used = devices["used"].as_u64().expect("one is used") as usize;
+        assert_ne!(devices["adapters"][used]["facts"]["backend"], "vulkan", "Vulkan has pipeline caches");
+        return;
+    };
+    let whole = std::fs::read(&kept).expect("kept");
+    assert_eq!(story(), first, "with kept pipelines");
+    let half = whole[..whole.len() / 2].to_vec();
+    for damaged in [half, vec![], b"something else".to_vec()] {
+        std::fs::write(&kept, &damaged).expect("written");
+        assert_eq!(story(), first, "with damaged ones");
+        assert_ne!(std::fs::read(&kept).expect("kept anew"), damaged);
+    }
+}
+
+#[test]
 fn verify_passes_and_finds_a_broken_kernel() {
     let (code, out, err) = run(&["verify", "--quick", "--as-is"]);
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("matvec") && out.contains("checks passed"), "{out}");
+    assert!(out.contains("shaders without runtime checks"), "{out}");
+    let checked = json(&["verify", "--quick", "--as-is", "--checked", "--json"]);
+    assert_eq!((&checked[0]["checked"], &checked[0]["passed"]), (&Value::Bool(true), &Value::Bool(true)));
     let (code, out, err) = run(&["verify", "--quick", "--as-is", "--break", "matvec"]);
     assert_eq!(code, Some(1), "{out}{err}");
     let failed: Vec<&str> = out.lines().filter(|line| line.contains("elements wrong")).collect();

@@ -37,12 +37,13 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 ];
 
 /// Words that stand only in the layers named beside them.
-const ONLY_IN: [(&str, &[&str]); 6] = [
+const ONLY_IN: [(&str, &[&str]); 7] = [
     ("wgpu::", &["gpu"]),
     ("std::thread", &["gpu", "kernels", "engine", "cli"]),
     ("rayon::", &["gpu", "kernels", "engine", "cli"]),
     ("std::time", &["gpu", "kernels", "probe", "engine", "bench", "cli"]),
     ("process::exit", &["main"]),
+    ("unsafe {", &["formats", "gpu"]),
     ("println!", &["cli", "main"]),
 ];
 
@@ -144,7 +145,7 @@ fn imports_go_one_way() {
 
 #[test]
 fn wrong_directions_are_seen() {
-    let rows: [(&str, &str, &[&str]); 15] = [
+    let rows: [(&str, &str, &[&str]); 16] = [
         ("model", "use crate::gpu::Gpu;", &["model must not import gpu"]),
         ("model", "use crate::{base::DType, engine};", &["model must not import engine"]),
         ("gpu", "use crate::{\n    base::{A, B},\n    kernels::ALL,\n};", &["gpu must not import kernels"]),
@@ -154,6 +155,7 @@ fn wrong_directions_are_seen() {
         ("formats", "let t = std::time::Instant::now();", &["formats must not mention std::time"]),
         ("engine", "println!(\"hi\")", &["engine must not mention println!"]),
         ("engine", "eprintln!(\"hi\")", &[]),
+        ("engine", "unsafe { f() }", &["engine must not mention unsafe {"]),
         ("engine", "fn f() {}\n#[cfg(test)]\nmod tests { println!(\"hi\") }", &[]),
         ("extra", "", &["`extra` is not in the table of layers"]),
         ("kernels", "use crate::gpu::Step;\nuse crate::quant;", &[]),

@@ -41,6 +41,26 @@ fn a_long_prompt_in_chunks_equals_token_by_token() {
 }
 
 #[test]
+fn shaders_with_and_without_runtime_checks_give_the_same_logits() {
+    let gpus = [engine::gpu(), engine::gpu_with(GpuOptions { checked: true, ..GpuOptions::default() })];
+    assert_eq!(gpus.each_ref().map(Gpu::is_checked), [false, true]);
+    let ids = ids(70);
+    for quant in [None, Some(anygpu::base::DType::Q4_0)] {
+        let options = LoadOptions { quant, context: Some(80), ..exact() };
+        for one_by_one in [false, true] {
+            let [bare, checked] = gpus.each_ref().map(|gpu| {
+                let model = Model::demo(gpu, &options).expect("model");
+                (last_logits(&model, &ids, one_by_one), last_logits(&model, &ids[..69], one_by_one))
+            });
+            let worst = max_difference(&bare.0, &f64s(&checked.0));
+            println!("{quant:?}, one by one {one_by_one}: {worst:.1e}");
+            assert!(worst <= 1e-3, "{quant:?}, one by one {one_by_one}: off by {worst}");
+            assert!(max_difference(&bare.1, &f64s(&checked.0)) > 1e-3, "another prompt gives other logits");
+        }
+    }
+}
+
+#[test]
 fn the_end_of_the_context_is_an_error_and_a_finish_reason() {
     let model = Model::demo(&engine::gpu(), &LoadOptions { context: Some(32), ..exact() }).expect("model");
     let mut session = Session::new(&model).expect("session");
@@ -245,7 +265,7 @@ fn two_models_share_a_device_and_sampling_repeats() {
     let two = Model::demo(&gpu, &LoadOptions { quant, ..exact() }).expect("model");
     let mut sessions = [Session::new(&one).expect("session"), Session::new(&two).expect("session")];
     let compiled = gpu.kernels_compiled();
-    assert!(compiled > 0);
+    assert!(compiled > 0 && gpu.compile_seconds() > 0.0);
     for top_k in [40, 0] {
         let sampler = SamplerOptions { seed: 9, top_k, temperature: 1.0, ..SamplerOptions::default() };
         let options = GenerateOptions { sampler, max_tokens: Some(12), ..GenerateOptions::default() };
@@ -265,4 +285,5 @@ fn two_models_share_a_device_and_sampling_repeats() {
             assert_eq!(run(), run(), "the same seed gives the same tokens");
         }
     }
+    assert_eq!(gpu.kernels_compiled(), compiled, "a session compiles what it needs before it runs");
 }

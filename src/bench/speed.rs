@@ -33,6 +33,8 @@ pub struct Samples {
     pub seconds: Vec<f64>,
     /// Seconds until the kernels were compiled and had run once.
     pub compile_s: f64,
+    /// Of these, seconds for the pipelines alone; 0 where an earlier test compiled them.
+    pub pipelines_s: f64,
     /// Seconds that the host spent recording and submitting, per decoded token or prompt chunk.
     pub host_s: f64,
     /// Dispatches per step: of one decode step, or of one chunk of a prompt.
@@ -82,7 +84,7 @@ pub fn run(
 ) -> Result<Samples, EngineError> {
     let gpu = model.gpu();
     let vocab = model.spec().vocab;
-    let started = Instant::now();
+    let (started, compiled_before) = (Instant::now(), gpu.compile_seconds());
     let mut batch = Batch::new(model, test.batch)?;
     batch.pretend_position(test.n_depth)?;
     let prompt = made_up(test.n_prompt, vocab);
@@ -96,6 +98,7 @@ pub fn run(
         batch.step(&ids)?;
     }
     let compile_s = started.elapsed().as_secs_f64();
+    let pipelines_s = gpu.compile_seconds() - compiled_before;
     let mut seconds = Vec::with_capacity(repeats);
     let host_before = gpu.host_seconds();
     for done in 0..repeats {
@@ -121,7 +124,7 @@ pub fn run(
         _ => batch.step_graph().dispatches(batch.state()),
     };
     let host_s = (gpu.host_seconds() - host_before) / units;
-    Ok(Samples { test, seconds, compile_s, host_s, dispatches })
+    Ok(Samples { test, seconds, compile_s, pipelines_s, host_s, dispatches })
 }
 
 /// Seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least six and at

@@ -57,8 +57,8 @@ pub(super) enum Command {
     /// Check every kernel on your adapter against an f64 reference
     ///
     /// Every kernel runs in every variant the adapter can run, over a table of shapes. Each adapter (`--adapter
-    /// all`) is checked as it is, and once more as the least that WebGPU allows: no 16-bit floats, no subgroups,
-    /// no immediates, default limits.
+    /// all`) is checked as it is, without runtime checks in shaders unless `--checked` keeps them, and once more as the
+    /// least that WebGPU allows: runtime checks, no 16-bit floats, no subgroups, no immediates, default limits.
     Verify(VerifyArgs),
     /// Print the logits after the last token of a prompt
     Logits(LogitsArgs),
@@ -88,6 +88,10 @@ pub(super) struct DeviceArgs {
     /// Ask for WebGPU's default limits only (128 MiB per binding, 16 KiB workgroup memory)
     #[arg(long, global = true)]
     pub(super) default_limits: bool,
+    /// Keep runtime checks in shaders. They are left out where every kernel was verified without them, before its first
+    /// use: that is faster, on software adapters a lot. If anything looks wrong, see whether it still does with this
+    #[arg(long, global = true)]
+    pub(super) checked: bool,
 }
 
 impl DeviceArgs {
@@ -106,6 +110,7 @@ impl DeviceArgs {
             subgroups: !self.no_subgroups,
             immediates: !self.no_immediates,
             default_limits: self.default_limits,
+            checked: self.checked,
             ..GpuOptions::default()
         }
     }

@@ -57,6 +57,7 @@ pub(super) struct Record {
     dispatches: usize,
     host_us: f64,
     compile_s: f64,
+    pipelines_s: f64,
 }
 
 impl Record {
@@ -131,6 +132,7 @@ impl Record {
             dispatches: samples.dispatches,
             host_us: samples.host_s * 1e6,
             compile_s: samples.compile_s,
+            pipelines_s: samples.pipelines_s,
         }
     }
 }

@@ -105,7 +105,7 @@ impl Chat<'_, '_> {
         match self.answer() {
             Ok(done) => {
                 self.messages.push(Message::new("assistant", &done.text));
-                let rates = Rates::of(self.session, &done, Duration::ZERO);
+                let rates = Rates::of(self.session, &done, Duration::ZERO, 0.0);
                 note(&rates.line(self.session, &done, false));
                 let closing = self.forecast.as_mut().and_then(|f| f.close(self.session, &done));
                 if let Some(closing) = closing {

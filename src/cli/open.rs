@@ -1,5 +1,6 @@
 //! Adapter and model, opened with what a person wants to see meanwhile.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -57,9 +58,16 @@ pub(super) fn gpu_of(choice: &AdapterChoice, args: &DeviceArgs) -> anyhow::Resul
         note(&format!("{} is a software adapter, so this runs on the CPU: {}", facts.id(), gpu.why()));
     }
     let (verdict, fresh) = first_use::ensure_verified(&gpu)?;
-    let failed: Vec<&str> = verdict.failed_classes.iter().map(String::as_str).collect();
-    if !failed.is_empty() {
-        let failed = failed.join(", ");
+    let list = |classes: &BTreeSet<String>| classes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if !verdict.need_checks.is_empty() {
+        let wrong = list(&verdict.need_checks);
+        note(&format!(
+            "{} computes wrongly with {wrong} when shaders lack runtime checks: they are kept, as with --checked",
+            facts.id()
+        ));
+    }
+    if !verdict.failed_classes.is_empty() {
+        let failed = list(&verdict.failed_classes);
         note(&format!("{} computes wrongly with {failed}: not used (see `anygpu verify`)", facts.id()));
     } else if fresh {
         note(&format!("first use of {}: {} kernel checks passed", facts.id(), verdict.checks));

@@ -11,8 +11,10 @@ use crate::engine::{GenerateOptions, Generation, Session};
 /// Times and rates of one generation.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Rates {
-    /// Opening the model until the session was ready.
+    /// Opening the model until the session was ready, but for compiling.
     pub(super) load_s: f64,
+    /// Compiling the kernels.
+    pub(super) compile_s: f64,
     /// Prompt in until the first token was known.
     pub(super) first_token_s: f64,
     /// Prompt tokens per second.
@@ -26,13 +28,15 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn of(session: &Session<'_>, done: &Generation, load: Duration) -> Rates {
+    /// `load`: opening the model until the session was ready; `compile_s`: what of that went to compiling.
+    pub(super) fn of(session: &Session<'_>, done: &Generation, load: Duration, compile_s: f64) -> Rates {
         let steps = done.ids.len().saturating_sub(1);
         let mean = session.position().saturating_sub(steps / 2);
         let bytes_per_token = session.graphs().decode.bytes() + kv_bytes(session, mean);
         let decode_tok_s = if steps == 0 { 0.0 } else { done.decode_rate() };
         Rates {
-            load_s: load.as_secs_f64(),
+            load_s: (load.as_secs_f64() - compile_s).max(0.0),
+            compile_s,
             first_token_s: done.prompt_time.as_secs_f64(),
             prompt_tok_s: done.prompt_rate(),
             decode_tok_s,
@@ -43,7 +47,10 @@ impl Rates {
 
     /// For stderr. `load` is left out in a chat.
     pub(super) fn line(&self, session: &Session<'_>, done: &Generation, with_load: bool) -> String {
-        let load = if with_load { format!("load {:.2} s, ", self.load_s) } else { String::new() };
+        let load = match with_load {
+            true => format!("load {:.2} s, compile {:.2} s, ", self.load_s, self.compile_s),
+            false => String::new(),
+        };
         let decode = match self.decode_tok_s > 0.0 {
             true => format!(", decode {} tok/s, {:.2} GB/s", rate(self.decode_tok_s), self.gb_s),
             false => String::new(),
@@ -93,6 +100,7 @@ pub(super) fn object(
         "timings": rates,
         "adapter": loaded.gpu().facts(),
         "adapter_reason": loaded.gpu().why(),
+        "shader_checks": loaded.gpu().is_checked(),
         "model": {
             "name": model,
             "architecture": spec.architecture,

@@ -30,14 +30,14 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
         false => Forecast::make(&gpu, &source, &args.load, args.min_tps)?,
     };
     forecast::announce(forecast.as_ref());
-    let started = Instant::now();
+    let (started, compiled_before) = (Instant::now(), gpu.compile_seconds());
     let mut load_options = args.load.options();
     if load_options.quant.is_none() {
         load_options.quant = forecast.as_ref().and_then(Forecast::quant);
     }
     let model = open::load(&gpu, &source, &load_options)?;
     let mut session = Session::new(&model)?;
-    let load = started.elapsed();
+    let (load, compile_s) = (started.elapsed(), gpu.compile_seconds() - compiled_before);
     let opening = prompt::opening(&model, args)?;
     let is_chat = model.template().is_some() && !args.raw;
     let options = options(args, &model, is_chat);
@@ -52,7 +52,7 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
         (prompt::raw_ids(&model, &text)?, text.as_str())
     };
     let done = generate(&mut session, &ids, &options, if args.json { None } else { Some(echo) })?;
-    let rates = Rates::of(&session, &done, load);
+    let rates = Rates::of(&session, &done, load, compile_s);
     let closing = forecast.as_mut().and_then(|forecast| forecast.close(&session, &done));
     if args.json {
         let mut object = report::object(&session, &source.to_string(), &ids, &options, &done, &rates);

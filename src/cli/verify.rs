@@ -10,12 +10,14 @@ use super::args::{DeviceArgs, VerifyArgs};
 use super::{DONE, NEGATIVE, open, print, print_json};
 use crate::gpu::{AdapterChoice, Gpu, GpuOptions, adapters};
 use crate::kernels::verify::Report;
-use crate::kernels::{sabotage, variants, verify};
+use crate::kernels::{self, sabotage, variants, verify};
 
 /// One adapter in one form.
 #[derive(Serialize)]
 struct Run {
     form: &'static str,
+    /// Were shaders checked at run time?
+    checked: bool,
     seconds: f64,
     passed: bool,
     #[serde(flatten)]
@@ -58,6 +60,7 @@ fn one(
     options: GpuOptions,
 ) -> anyhow::Result<Run> {
     let gpu = Gpu::open(choice, options)?;
+    gpu.leave_checks_out(&kernels::ALL);
     if let Some(kernel) = &args.broken {
         let Some(fault) = sabotage::FAULTS.iter().find(|fault| fault.kernel == *kernel) else {
             let known: Vec<&str> = sabotage::FAULTS.iter().map(|fault| fault.kernel).collect();
@@ -74,11 +77,13 @@ fn one(
         bar.set_message(format!("{} {}", check.kernel, check.case));
     })?;
     bar.finish_and_clear();
-    Ok(Run { form, seconds: started.elapsed().as_secs_f64(), passed: report.passed(), report })
+    let (seconds, passed, checked) = (started.elapsed().as_secs_f64(), report.passed(), gpu.is_checked());
+    Ok(Run { form, checked, seconds, passed, report })
 }
 
 fn table(run: &Run) -> String {
-    let mut out = format!("{} ({})\n", run.report.adapter, run.form);
+    let checks = if run.checked { "with" } else { "without" };
+    let mut out = format!("{} ({}, shaders {checks} runtime checks)\n", run.report.adapter, run.form);
     let rows = &run.report.rows;
     let wide = rows.iter().map(|row| row.class.len()).max().unwrap_or(0).max(7);
     let _ = writeln!(

@@ -3,8 +3,8 @@
 
 use crate::engine::EngineError;
 use crate::engine::forward::{self, Buffers, Graphs, Sizes};
-use crate::engine::memory;
 use crate::engine::model::Model;
+use crate::engine::{memory, pipelines};
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, Graph, Readback};
 use crate::kernels::argmax::Best;
@@ -38,7 +38,11 @@ impl<'m> Batch<'m> {
         let buffers = Buffers::allocate(gpu, spec, sizes, rope)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
         let readback = gpu.readback(16 * sequences as u64);
-        Ok(Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback })
+        let batch = Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback };
+        let used = [batch.step_graph(), &batch.graphs.prefill, &batch.graphs.head];
+        gpu.compile(used.into_iter().flat_map(Graph::kernels))?;
+        pipelines::keep(gpu);
+        Ok(batch)
     }
 
     fn gpu(&self) -> &Gpu {

@@ -227,7 +227,7 @@ struct Builder<'a> {
 }
 
 impl Graphs {
-    /// Compiles what is needed and lists the steps.
+    /// Lists the steps. Which of their kernels are compiled, and when, is for [`Gpu::compile`].
     pub fn build(
         gpu: &Gpu,
         spec: &ModelSpec,

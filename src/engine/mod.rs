@@ -11,6 +11,7 @@ pub mod loader;
 pub mod memory;
 pub mod model;
 pub mod perplexity;
+pub mod pipelines;
 pub mod quality;
 pub mod random;
 pub mod rope;

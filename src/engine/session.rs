@@ -2,7 +2,7 @@
 
 use crate::engine::forward::{self, Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
-use crate::engine::{EngineError, Sampler};
+use crate::engine::{EngineError, Sampler, pipelines};
 use crate::gpu::graph::{Pending, State};
 use crate::gpu::{Gpu, Graph, Readback};
 use crate::kernels::argmax::Best;
@@ -42,9 +42,10 @@ impl<'m> Session<'m> {
         let rope = crate::engine::rope::upload(gpu, spec, &model.weights().rope_factors, sizes.context)?;
         let buffers = Buffers::allocate(gpu, spec, sizes, rope)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
-        if graphs.top.is_some() {
-            gpu.kernel(&sample::shader())?;
-        }
+        let sample = graphs.top.as_ref().map(|_| gpu.kernel(&sample::shader())).transpose()?;
+        let used = [&graphs.decode, &graphs.prefill, &graphs.head].into_iter().chain(&graphs.top);
+        gpu.compile(used.flat_map(Graph::kernels).chain(&sample))?;
+        pipelines::keep(gpu);
         let small = gpu.readback(top_k::result_bytes(TOP_K));
         let row = gpu.readback(spec.vocab as u64 * 4);
         Ok(Session { model, buffers, graphs, sizes, pos: 0, fed: Vec::new(), small, row })

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::base::AdapterFacts;
 use crate::gpu::GpuError;
 use crate::gpu::adapter::{self, Adapter, AdapterChoice};
-use crate::gpu::compose::ParamsForm;
+use crate::gpu::compose::{KernelSpec, ParamsForm};
 use crate::gpu::pipeline::Kernel;
+use crate::gpu::pipeline_cache::Pipelines;
 
 /// What to ask of an adapter. Switching things off shows how a poorer adapter would behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct GpuOptions {
     pub default_limits: bool,
     /// Bind at most this many bytes at once, however much more the adapter would.
     pub max_binding_bytes: Option<u64>,
+    /// Keep runtime checks (bounds, loops, divisions) in all shaders, also where [`Gpu::leave_checks_out`] says otherwise.
+    pub checked: bool,
 }
 
 impl Default for GpuOptions {
@@ -33,12 +36,13 @@ impl Default for GpuOptions {
             immediates: true,
             default_limits: false,
             max_binding_bytes: None,
+            checked: false,
         }
     }
 }
 
 impl GpuOptions {
-    /// The least that any WebGPU implementation offers.
+    /// The least that any WebGPU implementation offers; all of them check shaders at run time.
     pub fn plain() -> Self {
         GpuOptions {
             f16: false,
@@ -46,6 +50,7 @@ impl GpuOptions {
             immediates: false,
             default_limits: true,
             max_binding_bytes: None,
+            checked: true,
         }
     }
 }
@@ -71,7 +76,11 @@ pub(super) struct Inner {
     facts: AdapterFacts,
     why: String,
     options: GpuOptions,
-    pub(super) kernels: Mutex<HashMap<String, Arc<Kernel>>>,
+    /// By label and whether they are checked at run time.
+    pub(super) kernels: Mutex<HashMap<(String, bool), Arc<Kernel>>>,
+    /// Kernels that do without runtime checks.
+    unchecked: Mutex<Vec<&'static KernelSpec>>,
+    pub(super) pipelines: OnceLock<Pipelines>,
     /// Variant classes that failed verification on this adapter and must not be used.
     banned: Mutex<HashSet<String>>,
     fault: Mutex<Option<Fault>>,
@@ -79,6 +88,8 @@ pub(super) struct Inner {
     pub(super) empty: wgpu::Buffer,
     /// Nanoseconds spent recording and submitting.
     pub(super) host_ns: AtomicU64,
+    /// Nanoseconds spent compiling.
+    pub(super) compile_ns: AtomicU64,
 }
 
 #[derive(Default)]
@@ -102,7 +113,7 @@ impl Gpu {
     /// Opens this adapter. `why` is the reason it was chosen, for people.
     pub fn open_adapter(adapter: Adapter, options: GpuOptions, why: String) -> Result<Gpu, GpuError> {
         let Adapter { handle, mut facts } = adapter;
-        let mut wanted = wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
         wanted.set(wgpu::Features::SHADER_F16, options.f16);
         wanted.set(wgpu::Features::SUBGROUP, options.subgroups);
         wanted.set(wgpu::Features::IMMEDIATES, options.immediates);
@@ -134,11 +145,22 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        let (kernels, banned, fault) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let host_ns = AtomicU64::new(0);
-        let inner =
-            Inner { device, queue, facts, why, options, kernels, banned, fault, trouble, empty, host_ns };
-        Ok(Gpu(Arc::new(inner)))
+        Ok(Gpu(Arc::new(Inner {
+            device,
+            queue,
+            facts,
+            why,
+            options,
+            kernels: Mutex::default(),
+            unchecked: Mutex::default(),
+            pipelines: OnceLock::new(),
+            banned: Mutex::default(),
+            fault: Mutex::default(),
+            trouble,
+            empty,
+            host_ns: AtomicU64::new(0),
+            compile_ns: AtomicU64::new(0),
+        })))
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -152,8 +174,9 @@ impl Gpu {
 
     /// Key under which results about this device may be kept: of the adapter, and of what was switched on.
     pub fn cache_key(&self) -> String {
-        let GpuOptions { f16, subgroups, immediates, .. } = self.0.options;
-        format!("{}-{}{}{}", self.facts().cache_key(), f16 as u8, subgroups as u8, immediates as u8)
+        let GpuOptions { f16, subgroups, immediates, checked, .. } = self.0.options;
+        let flags = [f16, subgroups, immediates, checked].map(|flag| if flag { '1' } else { '0' });
+        format!("{}-{}", self.facts().cache_key(), String::from_iter(flags))
     }
 
     /// Is the adapter's memory the machine's main memory?
@@ -176,9 +199,41 @@ impl Gpu {
         if self.0.facts.immediates { ParamsForm::Immediate } else { ParamsForm::Uniform }
     }
 
+    /// From now on these kernels are compiled without runtime checks, unless [`GpuOptions::checked`] keeps them.
+    /// All other kernels stay checked, as every kernel is on a device for which nobody calls this.
+    ///
+    /// It is for whoever verified these kernels in this form on this adapter and driver, or is about to: without checks a
+    /// driver that miscompiles them reads or writes where it should not. `engine::first_use` does both.
+    pub fn leave_checks_out(&self, kernels: &[&'static KernelSpec]) {
+        if !self.0.options.checked {
+            *lock(&self.0.unchecked) = kernels.to_vec();
+        }
+    }
+
+    /// From now on every kernel is compiled with runtime checks. Steps that exist stay as they are.
+    pub fn keep_checks(&self) {
+        lock(&self.0.unchecked).clear();
+        lock(&self.0.kernels).retain(|(_, checked), _| *checked);
+    }
+
+    /// Are all kernels compiled with runtime checks?
+    pub fn is_checked(&self) -> bool {
+        lock(&self.0.unchecked).is_empty()
+    }
+
+    /// Is this kernel compiled with runtime checks? A kernel of the same name is not the same kernel.
+    pub(super) fn checks(&self, kernel: &'static KernelSpec) -> bool {
+        !lock(&self.0.unchecked).iter().any(|unchecked| std::ptr::eq(*unchecked, kernel))
+    }
+
     /// Excludes a class of kernel variants, e.g. `matvec/subgroup`, found wrong on this adapter.
     pub fn ban(&self, class: &str) {
         lock(&self.0.banned).insert(class.to_owned());
+    }
+
+    /// Takes [`Gpu::ban`] back.
+    pub fn unban(&self, class: &str) {
+        lock(&self.0.banned).remove(class);
     }
 
     /// Was this class excluded?
@@ -202,7 +257,12 @@ impl Gpu {
 
     /// Number of kernels compiled so far.
     pub fn kernels_compiled(&self) -> usize {
-        lock(&self.0.kernels).len()
+        lock(&self.0.kernels).values().filter(|kernel| kernel.is_compiled()).count()
+    }
+
+    /// Seconds that [`Gpu::compile`] took so far. Some drivers do the larger part only when a kernel first runs.
+    pub fn compile_seconds(&self) -> f64 {
+        self.0.compile_ns.load(Ordering::Relaxed) as f64 / 1e9
     }
 
     /// Seconds that the host has spent recording graphs so far, and submitting those that are waited for at once.

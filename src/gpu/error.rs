@@ -88,7 +88,8 @@ pub enum GpuError {
     /// The device is gone: driver reset, unplugged, watchdog.
     #[error(
         "{adapter}: the device was lost ({reason}). Start again; if it repeats, the driver's watchdog may \
-         have stopped a long step: try a shorter prompt chunk (--chunk 16) or another adapter (--adapter)"
+         have stopped a long step: try a shorter prompt chunk (--chunk 16), runtime checks in \
+         shaders (--checked) or another adapter (--adapter)"
     )]
     Lost {
         /// Adapter id.

@@ -100,7 +100,7 @@ pub fn linear_grid(n: u32, z: Extent) -> Grid {
 pub struct Step {
     /// What it does, for people: `layer 3 qkv`.
     pub label: String,
-    /// The compiled kernel.
+    /// The kernel.
     pub kernel: Arc<Kernel>,
     bind_group: wgpu::BindGroup,
     params: Vec<u8>,
@@ -125,7 +125,7 @@ pub struct Pending {
 }
 
 impl Gpu {
-    /// Builds a step: compiles the kernel if needed and makes its bind group.
+    /// Builds a step: makes its bind group, and leaves the kernel to [`Gpu::compile`].
     /// `bindings` are in the order of the kernel's spec, `params` is the kernel's `Params`.
     pub fn step<P: Pod>(
         &self,
@@ -180,6 +180,7 @@ impl Gpu {
 
     /// As [`Gpu::run`], for a part of a graph.
     pub fn run_steps(&self, steps: &[Step], state: State) -> Result<(), GpuError> {
+        self.compile(steps.iter().map(|step| &step.kernel))?;
         let started = Instant::now();
         let encoder = self.record(steps.iter(), state);
         self.inner().queue.submit([encoder.finish()]);
@@ -197,6 +198,7 @@ impl Gpu {
         bytes: u64,
         readback: &Readback,
     ) -> Result<Vec<u8>, GpuError> {
+        self.compile(graphs.iter().flat_map(|graph| graph.kernels()))?;
         let started = Instant::now();
         let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
@@ -225,6 +227,7 @@ impl Gpu {
         (next, next_bytes): (&Slice, u64),
         (readback, bytes): (&Readback, u64),
     ) -> Result<Pending, GpuError> {
+        self.compile(graphs.iter().flat_map(|graph| graph.kernels()))?;
         let started = Instant::now();
         let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &next.buffer, next.offset, next_bytes);
@@ -256,6 +259,7 @@ impl Gpu {
         self.inner().host_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Records steps whose kernels are compiled.
     pub(super) fn record<'s>(
         &self,
         steps: impl Iterator<Item = &'s Step>,
@@ -272,7 +276,7 @@ impl Gpu {
                     continue;
                 }
                 if !bound.is_some_and(|kernel| Arc::ptr_eq(kernel, &step.kernel)) {
-                    pass.set_pipeline(&step.kernel.pipeline);
+                    pass.set_pipeline(step.kernel.pipeline());
                     bound = Some(&step.kernel);
                 }
                 pass.set_bind_group(0, &step.bind_group, &[]);
@@ -304,6 +308,11 @@ impl Graph {
     pub fn dispatches(&self, state: State) -> usize {
         let runs = |step: &&Step| step.grid.iter().all(|extent| extent.resolve(state) > 0);
         self.steps.iter().filter(runs).count()
+    }
+
+    /// Kernels of all steps, those of several steps several times.
+    pub fn kernels(&self) -> impl Iterator<Item = &Arc<Kernel>> {
+        self.steps.iter().map(|step| &step.kernel)
     }
 }
 

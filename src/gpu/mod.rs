@@ -8,6 +8,7 @@ pub mod error;
 pub mod graph;
 mod memory;
 pub mod pipeline;
+mod pipeline_cache;
 pub mod timing;
 
 pub use adapter::{AdapterChoice, adapters};

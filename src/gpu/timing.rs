@@ -10,6 +10,7 @@ impl Gpu {
     /// Seconds from submit to completion of all `steps`, `repeats` times, in one pass. What was submitted before
     /// is waited for first; recording does not count.
     pub fn time(&self, steps: &[&Step], repeats: usize, state: State) -> Result<f64, GpuError> {
+        self.compile(steps.iter().map(|step| &step.kernel))?;
         self.wait()?;
         let encoder = self.record(std::iter::repeat_n(steps, repeats).flatten().copied(), state);
         let commands = encoder.finish();

@@ -91,7 +91,8 @@ pub fn step(gpu: &Gpu, data: &Slice, pattern: &Pattern, seed: u32) -> Result<Ste
     let params = Params {
         n,
         seed,
-        period: pattern.period,
+        // The shader divides by it.
+        period: pattern.period.max(1),
         first: pattern.other_words.start,
         end: pattern.other_words.end,
         keep_a: pattern.mask.keep,
@@ -109,7 +110,8 @@ pub fn word(pattern: &Pattern, seed: u32, i: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
     x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
     x ^= x >> 16;
-    let mask = if pattern.other_words.contains(&(i % pattern.period)) { pattern.other } else { pattern.mask };
+    let mask =
+        if pattern.other_words.contains(&(i % pattern.period.max(1))) { pattern.other } else { pattern.mask };
     (x & mask.keep) | mask.set
 }
 

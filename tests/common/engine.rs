@@ -4,13 +4,20 @@ use anygpu::engine::{LoadOptions, Logits, Model, Session};
 use anygpu::gpu::{AdapterChoice, Gpu, GpuOptions};
 use anygpu::kernels::kv::KvType;
 
-/// The default adapter (`TEST_ADAPTER` chooses another).
+/// The default adapter (`TEST_ADAPTER` chooses another), in the form that runs models where `tests/kernels.rs` passes.
 pub(crate) fn gpu() -> Gpu {
+    let gpu = gpu_with(GpuOptions::default());
+    gpu.leave_checks_out(&anygpu::kernels::ALL);
+    gpu
+}
+
+/// The same adapter with other options, and with runtime checks in shaders.
+pub(crate) fn gpu_with(options: GpuOptions) -> Gpu {
     let choice = std::env::var("TEST_ADAPTER").map_or(AdapterChoice::Auto, |text| match text.parse() {
         Ok(choice) => choice,
         Err(never) => match never {},
     });
-    Gpu::open(&choice, GpuOptions::default()).expect("an adapter: `make test` installs a software one")
+    Gpu::open(&choice, options).expect("an adapter: `make test` installs a software one")
 }
 
 /// Options for exact comparison: KV cache in f32.
