@@ -165,8 +165,9 @@ impl Variant {
             // On CPU adapters loads of x are most of the time: measured on llvmpipe, 2 to 4 rows are twice as fast as
             // one. Small workgroups keep all cores busy with narrow matrices.
             Team::Lane => (16, if cols == 1 || dtype.is_float() { 4 } else { 2 }),
-            // The broadcasts of a block of x serve all rows: with 8 there are too few registers.
-            Team::Broadcast { .. } => (16, 4),
+            // A block of x, loaded and broadcast, serves all rows: the more the better, until registers run out. With one
+            // column the weights' own registers are the more.
+            Team::Broadcast { .. } => (16, if cols == 1 { 4 } else { 8 }),
             Team::Subgroup => (64, if cols == 1 { 4 } else { 2 }),
             Team::Workgroup => (64, 2),
         };
