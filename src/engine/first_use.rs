@@ -162,6 +162,7 @@ mod tests {
     fn a_kernel_that_is_wrong_in_both_forms_is_replaced_and_checks_stay_out() {
         let (find, replace) = match Variants::of(&gpu(false)).team {
             Team::Lane => ("{ return v; }", "{ return -v; }"),
+            Team::Broadcast { .. } => ("subgroupBroadcast(v, 0u)", "-subgroupBroadcast(v, 0u)"),
             Team::Subgroup => ("{ return subgroupAdd(v); }", "{ return -subgroupAdd(v); }"),
             Team::Workgroup => ("let sum = team_partial[0];", "let sum = -team_partial[0];"),
         };
