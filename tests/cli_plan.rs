@@ -136,12 +136,15 @@ fn a_profile_travels_and_its_damage_is_noticed() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let file = folder.path().join("profile.json");
     let path = file.display().to_string();
-    // What `plan demo` measures is kept; the file in the cache is a profile like any other.
+    // What `plan demo` measures is kept; the file in the cache is a profile like any other. Earlier builds may have left
+    // theirs there.
     let here = json("cli-plan-cache", &["plan", "demo", "--batch", "1,2", "--json"]);
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-plan-cache");
     let kept = std::fs::read_dir(cache).expect("the cache").filter_map(Result::ok).map(|e| e.path());
     let kept = kept.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("profile-")));
-    let text = std::fs::read_to_string(kept.last().expect("a kept profile")).expect("readable");
+    let written = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).expect("a time");
+    let kept = kept.max_by_key(written);
+    let text = std::fs::read_to_string(kept.expect("a kept profile")).expect("readable");
     let profile: Profile = serde_json::from_str(&text).expect("a profile");
     assert!(
         profile.read_bytes_s.value > 1e8
