@@ -66,7 +66,7 @@ pub struct Norm<'a> {
 pub struct Fused<'a> {
     /// x is normed first. Then x holds all tokens of the run, also with [`Linear::of_logits`].
     pub norm: Option<Norm<'a>>,
-    /// The part is gate rows and as many up rows: y[row] = act(gate) · up. Not with [`Linear::accumulate`].
+    /// The part is gate rows and as many up rows: `y[row] = act(gate) · up`. Not with [`Linear::accumulate`].
     pub glu: Option<Act>,
 }
 
