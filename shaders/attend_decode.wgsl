@@ -1,5 +1,5 @@
-// One token's attention over its KV cache, from the token's row of Q, K and V: norms (Qwen3) and rotates q and k (Su et al.
-// 2021, eq. 34: pairs (i, i + ROTARY/2) or, when INTERLEAVED, (2i, 2i + 1)), writes k and v to the cache, and computes
+// One token's attention over its KV cache, from the token's row of Q, K and V: norms (Qwen3) and rotates q and k (see
+// rotary.wgsl), writes k and v to the cache, and computes
 // out = softmax(q · Kᵀ * scale) · V, online softmax (Milakov & Gimelshein 2018) over tiles of WG positions.
 // A workgroup serves up to HEADS query heads of one KV head (x) of one token (y), so K and V are read once per KV head
 // when the group has at most HEADS heads. With several workgroups along z every one takes each so-many-th tile and leaves
@@ -51,13 +51,8 @@ fn element(begin: u32, slot: u32, weight: u32, e: u32) -> f32 {
 fn rotated(begin: u32, slot: u32, weight: u32, e: u32, pos: u32) -> f32 {
   let v = element(begin, slot, weight, e);
   if (e >= ROTARY) { return v; }
-  let half = ROTARY / 2u;
-  let i = select(e % half, e / 2u, INTERLEAVED);
-  let second = select(e >= half, (e & 1u) == 1u, INTERLEAVED);
-  let reach = select(half, 1u, INTERLEAVED);
-  let angle = rope[pos * half + i];
-  if (second) { return v * angle.x + element(begin, slot, weight, e - reach) * angle.y; }
-  return v * angle.x - element(begin, slot, weight, e + reach) * angle.y;
+  let pair = rotary_pair(e);
+  return turned(v, element(begin, slot, weight, pair.other), rope[pos * (ROTARY / 2u) + pair.angle], pair.second);
 }
 
 fn rotated4(begin: u32, slot: u32, weight: u32, e: u32, pos: u32) -> vec4<f32> {
@@ -77,19 +72,19 @@ fn squares4(begin: u32, heads: u32, e: u32) -> vec4<f32> {
 }
 
 // K at eight vec4 from octet o of a position on; beyond the head q is zero, and any K will do.
-fn load_keys(row: u32, o: u32) -> Octet {
+fn load_keys(row: u32, o: u32) -> Block32 {
   var i: array<u32, 8>;
   for (var j = 0u; j < 8u; j++) { i[j] = row + min(o * 8u + j, D4 - 1u); }
-  return Octet(
+  return Block32(
     kv_unpack(k_cache[i[0]]), kv_unpack(k_cache[i[1]]), kv_unpack(k_cache[i[2]]), kv_unpack(k_cache[i[3]]),
     kv_unpack(k_cache[i[4]]), kv_unpack(k_cache[i[5]]), kv_unpack(k_cache[i[6]]), kv_unpack(k_cache[i[7]]));
 }
 
 // V at d of eight positions from `at` on, every SLICES-th; those past the last have no weight.
-fn load_values(base: u32, at: u32, pos: u32, d: u32) -> Octet {
+fn load_values(base: u32, at: u32, pos: u32, d: u32) -> Block32 {
   var i: array<u32, 8>;
   for (var j = 0u; j < 8u; j++) { i[j] = base + min(at + j * SLICES, pos - 1u) * D4 + d; }
-  return Octet(
+  return Block32(
     kv_unpack(v_cache[i[0]]), kv_unpack(v_cache[i[1]]), kv_unpack(v_cache[i[2]]), kv_unpack(v_cache[i[3]]),
     kv_unpack(v_cache[i[4]]), kv_unpack(v_cache[i[5]]), kv_unpack(v_cache[i[6]]), kv_unpack(v_cache[i[7]]));
 }
@@ -99,6 +94,22 @@ fn weight_of(first: u32, slice: u32, j: u32, g: u32) -> vec4<f32> {
   let at = first + slice + j * SLICES;
   if (slice >= SLICES || at >= WG) { return vec4<f32>(); }
   return p_tile[at * GV + g];
+}
+
+fn weights_of(first: u32, slice: u32, g: u32) -> Block32 {
+  return Block32(
+    weight_of(first, slice, 0u, g), weight_of(first, slice, 1u, g),
+    weight_of(first, slice, 2u, g), weight_of(first, slice, 3u, g),
+    weight_of(first, slice, 4u, g), weight_of(first, slice, 5u, g),
+    weight_of(first, slice, 6u, g), weight_of(first, slice, 7u, g));
+}
+
+// Sum of the vectors of v, each times component c of its w.
+fn weighted(w: Block32, v: Block32, c: u32) -> vec4<f32> {
+  var s = w.a[c] * v.a;
+  s += w.b[c] * v.b; s += w.c[c] * v.c; s += w.d[c] * v.d; s += w.e[c] * v.e;
+  s += w.f[c] * v.f; s += w.g[c] * v.g; s += w.h[c] * v.h;
+  return s;
 }
 
 fn value_at(begin: u32, e: u32) -> f32 {
@@ -188,10 +199,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       for (var g = 0u; g < GV; g++) {
         let h = g * 4u;
         let at = h * D8 + o * 8u;
-        score[g].x += octet_dot(query(at, in), k);
-        if (h + 1u < MOST) { score[g].y += octet_dot(query(at + D8, in), k); }
-        if (h + 2u < MOST) { score[g].z += octet_dot(query(at + 2u * D8, in), k); }
-        if (h + 3u < MOST) { score[g].w += octet_dot(query(at + 3u * D8, in), k); }
+        score[g].x += block_dot(query(at, in), k);
+        if (h + 1u < MOST) { score[g].y += block_dot(query(at + D8, in), k); }
+        if (h + 2u < MOST) { score[g].z += block_dot(query(at + 2u * D8, in), k); }
+        if (h + 3u < MOST) { score[g].w += block_dot(query(at + 3u * D8, in), k); }
       }
     }
     for (var g = 0u; g < GV; g++) {

@@ -1,7 +1,6 @@
 // Splits a QKV row into heads; norms (Qwen3) and rotates q and k; writes q to `q`, k and v to the cache.
 // One workgroup per head slot (x: query heads, then key heads, then value heads) and token (y).
-// Rotation by the table of (cos, sin): Su et al. 2021, eq. 34, with pairs (i, i + ROTARY/2) or, when
-// INTERLEAVED, (2i, 2i + 1); elements from ROTARY on pass unchanged. Every sequence has a cache of its own.
+// Rotation: see rotary.wgsl. Every sequence has a cache of its own.
 struct Params {
   heads: u32, kv_heads: u32,
   x_stride: u32,  // floats per row of qkv
@@ -22,13 +21,8 @@ var<workgroup> head: array<f32, D4 * 4u>;
 
 fn rotated(e: u32, pos: u32) -> f32 {
   if (e >= ROTARY) { return head[e]; }
-  let half = ROTARY / 2u;
-  let i = select(e % half, e / 2u, INTERLEAVED);
-  let second = select(e >= half, (e & 1u) == 1u, INTERLEAVED);
-  let reach = select(half, 1u, INTERLEAVED);
-  let angle = rope[pos * half + i];
-  if (second) { return head[e] * angle.x + head[e - reach] * angle.y; }
-  return head[e] * angle.x - head[e + reach] * angle.y;
+  let pair = rotary_pair(e);
+  return turned(head[e], head[pair.other], rope[pos * (ROTARY / 2u) + pair.angle], pair.second);
 }
 
 @compute @workgroup_size(WG)

@@ -38,16 +38,12 @@ fn load_x(team: Team, col: u32, block: u32, gains: Gains) -> Activations {
   if (EIGHT) {
     var v = x[i + (team.within & 7u)];
     if (NORM) { squares = dot(v, v); v *= gains.v; }
-    return Activations(Block32(
-      subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u),
-      subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u), subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u)), squares);
+    return Activations(broadcast8(v), squares);
   }
   var v = x[i + (team.within & 3u)];
   var w = x[i + 4u + (team.within & 3u)];
   if (NORM) { squares = dot(v, v) + dot(w, w); v *= gains.v; w *= gains.w; }
-  return Activations(Block32(
-    subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u),
-    subgroupBroadcast(w, 0u), subgroupBroadcast(w, 1u), subgroupBroadcast(w, 2u), subgroupBroadcast(w, 3u)), squares);
+  return Activations(broadcast4(v, w), squares);
 }
 
 // Every invocation has squared what it loaded; those beyond the first 8 (or 4) loaded the same again.

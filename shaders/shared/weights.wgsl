@@ -1,25 +1,9 @@
-// A block of 32 consecutive weights of one row, or 32 activations. Contract of every load_*.wgsl:
+// A block of 32 consecutive weights of one row. Contract of every load_*.wgsl:
 //   fn load_quants(row: u32, block: u32) -> Quants
 // reading the bindings `quants` (array<vec4<u32>>) and `scales` (array<u32>) and
 // params.blocks (blocks per row), params.scale_words (u32 words of `scales` per row), and
 //   const SCALED, OFFSET: bool — whether weights are q * scale, and + offset; else they are q itself.
-struct Block32 {
-  a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>,
-  e: vec4<f32>, f: vec4<f32>, g: vec4<f32>, h: vec4<f32>,
-}
 struct Quants { q: Block32, scale: f32, offset: f32 }
-
-fn block_dot(w: Block32, x: Block32) -> f32 {
-  var s = w.a * x.a;
-  s = fma(w.b, x.b, s); s = fma(w.c, x.c, s); s = fma(w.d, x.d, s); s = fma(w.e, x.e, s);
-  s = fma(w.f, x.f, s); s = fma(w.g, x.g, s); s = fma(w.h, x.h, s);
-  return (s.x + s.y) + (s.z + s.w);
-}
-
-fn block_sum(x: Block32) -> f32 {
-  let s = ((x.a + x.b) + (x.c + x.d)) + ((x.e + x.f) + (x.g + x.h));
-  return (s.x + s.y) + (s.z + s.w);
-}
 
 // Σ weight * x over the block; x_sum is Σ x, which only formats with an offset need. Scale and offset are the same for
 // all 32: applied to the sums, they cost once.

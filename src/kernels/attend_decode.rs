@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::base::AdapterFacts;
 use crate::gpu::graph::Split;
 use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
 use crate::kernels::attend_merge;
@@ -60,10 +61,10 @@ pub struct Variant {
     pub broadcast: Option<u32>,
 }
 
-/// Can subgroups of these sizes share what they read through broadcasts? Then their one size.
-pub fn broadcasts(subgroup_sizes: [u32; 2]) -> Option<u32> {
-    let [fewest, most] = subgroup_sizes;
-    (fewest == most && fewest >= 8).then_some(fewest)
+/// The one size of this adapter's subgroups, where they can share what they read through broadcasts.
+pub fn broadcasts(facts: &AdapterFacts) -> Option<u32> {
+    let [fewest, most] = facts.subgroup_sizes;
+    (facts.subgroups && fewest == most && fewest >= 8).then_some(fewest)
 }
 
 /// The variant.
@@ -78,11 +79,16 @@ pub fn shader(variant: Variant) -> Shader {
         ("INTERLEAVED", Const::Bool(interleaved)),
         ("QK_NORM", Const::Bool(qk_norm)),
     ];
-    let mut snippets =
-        vec![reduce::state(), reduce.snippet(), geometry.kv.snippet(), snippet!("shared/octet.wgsl")];
+    let mut snippets = vec![
+        reduce::state(),
+        reduce.snippet(),
+        geometry.kv.snippet(),
+        rope_kv::rotary(),
+        snippet!("shared/block.wgsl"),
+    ];
     if let Some(size) = variant.broadcast {
         consts.push(("SUBGROUP", Const::U32(size)));
-        snippets.push(snippet!("shared/octet_broadcast.wgsl"));
+        snippets.extend([snippet!("shared/broadcast.wgsl"), snippet!("shared/octet_broadcast.wgsl")]);
     } else {
         snippets.push(snippet!("shared/octet_own.wgsl"));
     }
@@ -197,13 +203,13 @@ pub fn all() -> Vec<Shader> {
 }
 
 /// Every geometry × reduction × positions around the tile size, with and without window, whole and split.
-pub fn checks(subgroups: bool, subgroup_sizes: [u32; 2]) -> Vec<Check> {
+pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut ways: Vec<(Reduce, Option<u32>)> = vec![(Reduce::Workgroup, None)];
-    if subgroups {
+    if facts.subgroups {
         ways.push((Reduce::Subgroup, None));
-        ways.extend(broadcasts(subgroup_sizes).map(|size| (Reduce::Subgroup, Some(size))));
     }
+    ways.extend(broadcasts(facts).map(|size| (Reduce::Subgroup, Some(size))));
     for rope in ropes() {
         for (reduce, broadcast) in &ways {
             let run = |pos, n| Tokens::Run { pos, n };

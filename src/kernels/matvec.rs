@@ -199,7 +199,10 @@ pub fn shader(dtype: DType, variant: Variant, kind: Kind) -> Shader {
     let mut snippets = weights::loader(dtype);
     snippets.extend([reduce::state(), variant.team.snippet(), kind.glu.unwrap_or(Act::Silu).snippet()]);
     match variant.team {
-        Team::Broadcast { eight } => consts.push(("EIGHT", Const::Bool(eight))),
+        Team::Broadcast { eight } => {
+            consts.push(("EIGHT", Const::Bool(eight)));
+            snippets.push(snippet!("shared/broadcast.wgsl"));
+        }
         _ => snippets.push(snippet!("shared/x_own.wgsl")),
     }
     let subgroups = matches!(variant.team, Team::Subgroup | Team::Broadcast { .. });

@@ -2,11 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
+use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Snippet, Step};
 use crate::kernels::attention::{Geometry, Tokens};
 use crate::kernels::check::{self, Check, Want};
 use crate::kernels::kv::KvType;
 use crate::kernels::reduce::{self, Reduce};
+use crate::kernels::weights::snippet;
 
 /// Parameters; see the shader.
 #[repr(C)]
@@ -55,6 +56,11 @@ pub struct Variant {
     pub reduce: Reduce,
 }
 
+/// The snippet that tells which elements of a head turn together.
+pub fn rotary() -> Snippet {
+    snippet!("shared/rotary.wgsl")
+}
+
 /// The variant.
 pub fn shader(variant: Variant) -> Shader {
     let consts = vec![
@@ -64,7 +70,7 @@ pub fn shader(variant: Variant) -> Shader {
         ("INTERLEAVED", Const::Bool(variant.interleaved)),
         ("QK_NORM", Const::Bool(variant.qk_norm)),
     ];
-    let snippets = vec![reduce::state(), variant.reduce.snippet(), variant.geometry.kv.snippet()];
+    let snippets = vec![reduce::state(), variant.reduce.snippet(), variant.geometry.kv.snippet(), rotary()];
     Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: variant.reduce.subgroups() }
 }
 

@@ -8,7 +8,7 @@ pub const FAULTS: [Fault; 15] = [
     fault("rms_norm", "squares += v * v;", "squares -= v * v;"),
     fault("matvec", "] += quants_dot(", "] -= quants_dot("),
     fault("matmul", "acc0 += w", "acc0 -= w"),
-    fault("rope_kv", " + head[e - reach] * angle.y", " - head[e - reach] * angle.y"),
+    fault("rope_kv", "turned(head[e]", "turned(-head[e]"),
     fault("attend_decode", "* shrink + weight", "* shrink - weight"),
     fault("attend_merge", "sum += share", "sum -= share"),
     fault("attend_prefill", "sum += w;", "sum -= w;"),

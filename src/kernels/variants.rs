@@ -51,7 +51,7 @@ impl Variants {
         // The last one runs everywhere; when even that is banned, the check of what is in use tells.
         let team = teams.iter().copied().find(good).unwrap_or(teams[teams.len() - 1]);
         let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
-        let broadcast = attend_decode::broadcasts(facts.subgroup_sizes)
+        let broadcast = attend_decode::broadcasts(facts)
             .filter(|_| cpu && subgroups && !gpu.is_banned("attend_decode/broadcast"));
         // A GPU has more cores than a model has KV heads; a CPU has few, and they only want even shares.
         let splits = if cpu { 4 } else { MOST_SPLITS };
@@ -100,7 +100,7 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     checks.extend(matvec::checks(facts));
     checks.extend(matmul::checks(facts.f16));
     checks.extend(rope_kv::checks(facts.subgroups));
-    checks.extend(attend_decode::checks(facts.subgroups, facts.subgroup_sizes));
+    checks.extend(attend_decode::checks(facts));
     checks.extend(attend_merge::checks());
     checks.extend(attend_prefill::checks());
     checks.extend(glu::checks());

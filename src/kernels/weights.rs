@@ -34,24 +34,25 @@ pub(crate) use snippet;
 
 /// The snippets that load weights of a native type, in order.
 pub fn loader(dtype: DType) -> Vec<Snippet> {
-    let blocks = snippet!("shared/weights.wgsl");
+    let mut snippets = vec![snippet!("shared/block.wgsl"), snippet!("shared/weights.wgsl")];
     let k_scales = snippet!("shared/k_scales.wgsl");
     match dtype {
-        DType::F32 => vec![blocks, snippet!("shared/load_f32.wgsl")],
-        DType::F16 => vec![blocks, snippet!("shared/load_f16.wgsl")],
-        DType::BF16 => vec![blocks, snippet!("shared/load_bf16.wgsl")],
-        DType::Q8_0 => vec![blocks, snippet!("shared/load_q8_0.wgsl")],
-        DType::Q4_0 => vec![blocks, snippet!("shared/load_q4_0.wgsl")],
-        DType::Q4_1 => vec![blocks, snippet!("shared/load_q4_1.wgsl")],
-        DType::Q5_0 => vec![blocks, snippet!("shared/load_q5_0.wgsl")],
-        DType::Q5_1 => vec![blocks, snippet!("shared/load_q5_1.wgsl")],
-        DType::Q4K => vec![blocks, k_scales, snippet!("shared/load_q4_k.wgsl")],
-        DType::Q5K => vec![blocks, k_scales, snippet!("shared/load_q5_k.wgsl")],
-        DType::Q6K => vec![blocks, snippet!("shared/load_q6_k.wgsl")],
+        DType::F32 => snippets.push(snippet!("shared/load_f32.wgsl")),
+        DType::F16 => snippets.push(snippet!("shared/load_f16.wgsl")),
+        DType::BF16 => snippets.push(snippet!("shared/load_bf16.wgsl")),
+        DType::Q8_0 => snippets.push(snippet!("shared/load_q8_0.wgsl")),
+        DType::Q4_0 => snippets.push(snippet!("shared/load_q4_0.wgsl")),
+        DType::Q4_1 => snippets.push(snippet!("shared/load_q4_1.wgsl")),
+        DType::Q5_0 => snippets.push(snippet!("shared/load_q5_0.wgsl")),
+        DType::Q5_1 => snippets.push(snippet!("shared/load_q5_1.wgsl")),
+        DType::Q4K => snippets.extend([k_scales, snippet!("shared/load_q4_k.wgsl")]),
+        DType::Q5K => snippets.extend([k_scales, snippet!("shared/load_q5_k.wgsl")]),
+        DType::Q6K => snippets.push(snippet!("shared/load_q6_k.wgsl")),
         DType::Q2K | DType::Q3K | DType::IQ4NL | DType::IQ4XS | DType::MXFP4 => {
             unreachable!("the engine transcodes {dtype} to a native type before it makes a part")
         }
     }
+    snippets
 }
 
 /// Consecutive rows of one matrix (or of several stacked ones) in one native type, on the GPU.
