@@ -99,8 +99,8 @@
 //! their result, the activation by the one that writes its input ([`kernels::matvec::Fused`]). Around the layers the
 //! embedding, the output matrix and the greedy choice. What changes from token to token stands in one
 //! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Prompts take the same operations with
-//! tiled matrix kernels, norms, RoPE and activations apart, a chunk of tokens at a time. A matrix that is larger than the adapter can bind is several parts
-//! by rows, each with a dispatch of its own. [`engine::Batch`] runs the same list for one token of each of several
+//! tiled matrix kernels, norms, RoPE and activations apart, a chunk of tokens at a time. A matrix that is larger than the
+//! adapter can bind is several parts by rows, each with a dispatch of its own. [`engine::Batch`] runs the same list for one token of each of several
 //! sequences: the weights are read once for all of them, every sequence has a KV cache and a position of its own.
 //!
 //! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), is fed to the
@@ -134,7 +134,8 @@
 //!    not measured is an error or says so; none is guessed silently.
 //! 10. Only `cli` writes for people; only `main.rs` ends the process; `unsafe` stands only where files are mapped,
 //!     where the APIs below wgpu are asked for the size of device memory, where pipelines that an earlier process kept
-//!     are taken over, and where verified kernels are compiled without runtime checks. So a new kernel tests every index that comes from an id or from a buffer.
+//!     are taken over, and where verified kernels are compiled without runtime checks. So a new kernel tests every index
+//!     that comes from an id or from a buffer.
 
 pub mod base;
 pub mod bench;

@@ -1,5 +1,6 @@
 //! What matvec and matmul have in common: `y[col, y_first + row] (+)= bias[row] + Σ_k w[row, k] · x[col, k]`.
-//! The same parameters, bindings, reference and checks; they differ in how many columns they are good at.
+//! The same reference and checks, and most parameters; they differ in how many columns they are good at, and in what
+//! matvec does on the way.
 
 use bytemuck::{Pod, Zeroable};
 use half::f16;
@@ -29,7 +30,7 @@ pub struct Params {
     pub of_logits: u32,
 }
 
-/// Field names of [`Params`].
+/// Field names of [`Params`]; matvec has more.
 pub const PARAMS: &[&str] = &[
     "rows",
     "blocks",
@@ -42,7 +43,7 @@ pub const PARAMS: &[&str] = &[
     "of_logits",
 ];
 
-/// Bindings of both kernels.
+/// Bindings of matmul; matvec has one more.
 pub const BINDINGS: &[(&str, Access)] = &[
     ("quants", Access::Read),
     ("scales", Access::Read),
