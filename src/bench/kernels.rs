@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::engine::{Batch, EngineError, Model};
 use crate::gpu::Step;
+use crate::kernels::attend_merge;
 use crate::kernels::attention::Geometry;
+use crate::kernels::variants::Variants;
 use crate::probe::Clock;
 
 /// Weights of fewer bytes may stay in a large cache from pass to pass.
@@ -62,7 +64,7 @@ pub fn measure(
     let clock = Clock::with_nominal(model.gpu(), reference_s)?;
     let mut kinds: BTreeMap<(String, String), Vec<&Step>> = BTreeMap::new();
     let mut order = Vec::new();
-    for step in &batch.step_graph().steps {
+    for step in batch.step_graph().steps.iter().filter(|step| step.groups(state).is_some()) {
         let key = (kind(&step.label), step.kernel.label.clone());
         if !kinds.contains_key(&key) {
             order.push(key.clone());
@@ -127,7 +129,11 @@ fn work(
             let kv = n * seen * per_position * dispatches as u64;
             (kv + 2 * floats(heads), 4 * n * seen * (heads * dispatches) as u64)
         }
-        "rope" => (2 * floats(qkv), 6 * n * (qkv * dispatches) as u64),
+        "attention merge" => {
+            let parts = Variants::of(model.gpu()).split.splits as usize;
+            let read = floats(parts * spec.n_heads * attend_merge::partial_floats(spec.head_dim));
+            (read + floats(heads), 4 * n * (parts * heads * dispatches) as u64)
+        }
         "activation" => (3 * floats(spec.intermediate), 8 * n * (spec.intermediate * dispatches) as u64),
         "argmax" => (floats(spec.vocab), n * spec.vocab as u64),
         "embedding" => (weights.min(floats(spec.hidden)) + floats(spec.hidden), 0),

@@ -271,10 +271,7 @@ impl Gpu {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut bound: Option<&Arc<Kernel>> = None;
             for step in steps {
-                let [x, y, z] = step.grid.map(|extent| extent.resolve(state));
-                if x == 0 || y == 0 || z == 0 {
-                    continue;
-                }
+                let Some([x, y, z]) = step.groups(state) else { continue };
                 if !bound.is_some_and(|kernel| Arc::ptr_eq(kernel, &step.kernel)) {
                     pass.set_pipeline(step.kernel.pipeline());
                     bound = Some(&step.kernel);
@@ -291,6 +288,12 @@ impl Gpu {
 }
 
 impl Step {
+    /// Workgroups in this state; `None` when there is nothing to do.
+    pub fn groups(&self, state: State) -> Option<[u32; 3]> {
+        let groups = self.grid.map(|extent| extent.resolve(state));
+        (!groups.contains(&0)).then_some(groups)
+    }
+
     /// States the bytes this step must move per token.
     pub fn moving(mut self, bytes: u64) -> Step {
         self.bytes = bytes;
@@ -306,8 +309,7 @@ impl Graph {
 
     /// Dispatches of a run in this state.
     pub fn dispatches(&self, state: State) -> usize {
-        let runs = |step: &&Step| step.grid.iter().all(|extent| extent.resolve(state) > 0);
-        self.steps.iter().filter(runs).count()
+        self.steps.iter().filter(|step| step.groups(state).is_some()).count()
     }
 
     /// Kernels of all steps, those of several steps several times.
