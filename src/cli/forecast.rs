@@ -8,7 +8,7 @@ use super::open::{Source, note};
 use super::plan::{Setting, Target, here, table_of, wanted};
 use super::profiles;
 use super::subject::{DEMO, Subject};
-use super::unix_time;
+use super::{tune, unix_time};
 use crate::base::DType;
 use crate::bench::speed::median;
 use crate::engine::ahead::AHEAD;
@@ -51,6 +51,7 @@ impl Forecast {
             Source::Path(path) => path.display().to_string(),
         };
         let Ok(subject) = Subject::of(&name) else { return Ok(None) };
+        tune::at_first_run(gpu, &subject)?;
         let options = args.options();
         let trained = subject.spec().max_context;
         let context = options.context.unwrap_or(trained.min(DEFAULT_CONTEXT));

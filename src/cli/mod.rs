@@ -24,6 +24,7 @@ mod quality;
 mod report;
 mod run;
 mod subject;
+mod tune;
 mod verify;
 
 use std::ffi::OsString;
@@ -82,6 +83,7 @@ fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
         Some(Command::Devices(args)) => devices::run(&args, device),
         Some(Command::Bench(args)) => bench::run(&args, device, exit),
         Some(Command::Probe(args)) => probe::run(&args, device),
+        Some(Command::Tune(args)) => tune::run(&args, device, exit),
         Some(Command::Plan(args)) => plan::run(&args, device),
         Some(Command::Verify(args)) => verify::run(&args, device),
         Some(Command::Logits(args)) => logits::run(&args, device),

@@ -17,11 +17,23 @@ use crate::probe::{self, Wanted};
 const MUCH_DRIFT: f64 = 0.15;
 
 fn profile_name(gpu: &Gpu) -> String {
-    format!("profile-{}.json", gpu.cache_key())
+    format!("profile-{}.json", key(gpu))
 }
 
 fn history_name(gpu: &Gpu) -> String {
-    format!("history-{}.json", gpu.cache_key())
+    format!("history-{}.json", key(gpu))
+}
+
+/// What is measured holds for the variants that ran.
+fn key(gpu: &Gpu) -> String {
+    format!("{}{}", gpu.cache_key(), if gpu.prefers_anything() { "-tuned" } else { "" })
+}
+
+/// Forgets what was measured with variants that the tuner chose before.
+pub(super) fn forget_tuned(gpu: &Gpu) {
+    for kind in ["profile", "history"] {
+        let _ = cache::remove(&format!("{kind}-{}-tuned.json", gpu.cache_key()));
+    }
 }
 
 /// The kept profile, if it is of this format.

@@ -35,6 +35,14 @@ pub fn write(name: &str, bytes: &[u8]) -> io::Result<()> {
     write_into(&dir, name, bytes)
 }
 
+/// Removes the file `name`, if there is one.
+pub fn remove(name: &str) -> io::Result<()> {
+    match dir().map(|dir| std::fs::remove_file(dir.join(name))) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn json_from<T: DeserializeOwned>(dir: &Path, name: &str) -> Option<T> {
     let bytes = std::fs::read(dir.join(name)).ok()?;
     serde_json::from_slice(&bytes).ok()

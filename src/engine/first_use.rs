@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{cache, pipelines};
+use crate::engine::{cache, pipelines, tuned};
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::variants::{self, Variants};
 use crate::kernels::{self, verify};
@@ -24,11 +24,12 @@ pub struct Verdict {
     pub need_checks: BTreeSet<String>,
 }
 
-/// Takes over the pipelines of earlier processes, verifies the adapter unless that was done before, and excludes
+/// Takes over the pipelines of earlier processes and what the tuner found, verifies the adapter unless that was done before, and excludes
 /// what failed. Returns the verdict and whether it was computed now. A cache that cannot be read or written only costs
 /// the time of doing it again.
 pub fn ensure_verified(gpu: &Gpu) -> Result<(Verdict, bool), GpuError> {
     pipelines::load(gpu);
+    tuned::apply_kept(gpu);
     let name = cache_name(gpu);
     let (verdict, fresh) = match cache::read_json::<Verdict>(&name) {
         Some(verdict) => (verdict, false),

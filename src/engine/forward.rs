@@ -332,7 +332,8 @@ impl Builder<'_> {
 
     /// One token (of every sequence): rotation, KV write and attention in one.
     fn attend_one(&mut self, i: usize, rope: rope_kv::Variant, norms: &Slice) -> Result<(), EngineError> {
-        let (spec, buffers, variants) = (self.spec, self.buffers, self.variants);
+        let (spec, buffers) = (self.spec, self.buffers);
+        let Variants { broadcast, split, .. } = self.variants;
         let [k_cache, v_cache] = &buffers.cache[i];
         let heads = spec.n_heads * spec.head_dim;
         let decode = attend_decode::Decode {
@@ -348,9 +349,9 @@ impl Builder<'_> {
             out_stride: heads.next_multiple_of(BLOCK),
             eps: spec.rms_eps,
         };
-        let variant = attend_decode::Variant { rope, broadcast: variants.broadcast };
+        let variant = attend_decode::Variant { rope, broadcast };
         let label = format!("layer {i} attention");
-        self.steps.extend(attend_decode::steps(self.gpu, &label, variant, variants.split, decode)?);
+        self.steps.extend(attend_decode::steps(self.gpu, &label, variant, split, decode)?);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ pub mod random;
 pub mod rope;
 pub mod sampler;
 pub mod session;
+pub mod tuned;
 pub mod weights;
 
 pub use batch::Batch;

@@ -83,6 +83,8 @@ pub(super) struct Inner {
     pub(super) pipelines: OnceLock<Pipelines>,
     /// Variant classes that failed verification on this adapter and must not be used.
     banned: Mutex<HashSet<String>>,
+    /// Variants found fastest on this adapter, by what they are for.
+    preferred: Mutex<HashMap<String, String>>,
     fault: Mutex<Option<Fault>>,
     trouble: Arc<Mutex<Trouble>>,
     pub(super) empty: wgpu::Buffer,
@@ -155,6 +157,7 @@ impl Gpu {
             unchecked: Mutex::default(),
             pipelines: OnceLock::new(),
             banned: Mutex::default(),
+            preferred: Mutex::default(),
             fault: Mutex::default(),
             trouble,
             empty,
@@ -239,6 +242,26 @@ impl Gpu {
     /// Was this class excluded?
     pub fn is_banned(&self, class: &str) -> bool {
         lock(&self.0.banned).contains(class)
+    }
+
+    /// Notes which variant of a kernel was found fastest for a class of work, by their names.
+    pub fn prefer(&self, class: &str, variant: &str) {
+        lock(&self.0.preferred).insert(class.to_owned(), variant.to_owned());
+    }
+
+    /// Takes every [`Gpu::prefer`] back.
+    pub fn prefer_nothing(&self) {
+        lock(&self.0.preferred).clear();
+    }
+
+    /// Was any variant noted?
+    pub fn prefers_anything(&self) -> bool {
+        !lock(&self.0.preferred).is_empty()
+    }
+
+    /// The variant noted for this class of work.
+    pub fn preferred(&self, class: &str) -> Option<String> {
+        lock(&self.0.preferred).get(class).cloned()
     }
 
     /// From now on compiles this kernel with a fault: only for showing that checks fail.

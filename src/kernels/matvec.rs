@@ -142,6 +142,11 @@ impl Team {
             Team::Workgroup => "matvec/workgroup",
         }
     }
+
+    /// Name without the kernel's.
+    fn name(self) -> &'static str {
+        self.class().trim_start_matches("matvec/")
+    }
 }
 
 /// A way to run the kernel.
@@ -172,6 +177,59 @@ impl Variant {
             Team::Workgroup => (64, 2),
         };
         Variant { team, wg, rows, cols }
+    }
+
+    /// What else than [`Variant::of`] may be faster on an adapter: (invocations, rows) of a team.
+    fn others(team: Team) -> &'static [(u32, u32)] {
+        match team {
+            Team::Lane => &[(16, 1), (16, 2), (16, 4), (64, 1), (64, 2), (64, 4)],
+            Team::Broadcast { .. } => &[(16, 2), (16, 4), (16, 8), (32, 2), (32, 4), (32, 8), (64, 4)],
+            Team::Subgroup => &[
+                (64, 1),
+                (64, 2),
+                (64, 4),
+                (64, 8),
+                (128, 1),
+                (128, 2),
+                (128, 4),
+                (256, 1),
+                (256, 2),
+                (256, 4),
+            ],
+            Team::Workgroup => &[(64, 1), (64, 2), (64, 4), (128, 1), (128, 2), (256, 1), (256, 2)],
+        }
+    }
+
+    /// Every variant worth trying on this adapter for `cols` columns at once.
+    pub fn candidates(facts: &AdapterFacts, cols: u32) -> Vec<Variant> {
+        let on = |team: Team| {
+            Variant::others(team).iter().map(move |&(wg, rows)| Variant { team, wg, rows, cols })
+        };
+        let teams = Team::ALL.into_iter().filter(|team| team.runs_on(facts));
+        teams.flat_map(on).filter(|variant| variant.is_sane(facts)).collect()
+    }
+
+    /// Within what every adapter can run, and compilers can unroll?
+    fn is_sane(self, facts: &AdapterFacts) -> bool {
+        let Variant { wg, rows, cols, .. } = self;
+        wg.is_power_of_two()
+            && (4..=facts.max_invocations.min(256)).contains(&wg)
+            && (1..=8).contains(&rows)
+            && rows * cols <= 64
+    }
+
+    /// `subgroup 64 × 4`: team, invocations per workgroup, rows per team.
+    pub fn name(self) -> String {
+        format!("{} {} × {}", self.team.name(), self.wg, self.rows)
+    }
+
+    /// The variant of this [`Variant::name`] for `cols` columns, if this adapter can run it.
+    pub fn named(name: &str, cols: u32, facts: &AdapterFacts) -> Option<Variant> {
+        let (team, numbers) = name.split_once(' ')?;
+        let (wg, rows) = numbers.split_once(" × ")?;
+        let team = Team::ALL.into_iter().find(|t| t.name() == team && t.runs_on(facts))?;
+        let variant = Variant { team, wg: wg.parse().ok()?, rows: rows.parse().ok()?, cols };
+        variant.is_sane(facts).then_some(variant)
     }
 
     /// Rows that one workgroup covers for sure: with the largest subgroup there are the fewest teams.
@@ -270,7 +328,7 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     for dtype in NATIVE {
         for team in Team::ALL.into_iter().filter(|team| team.runs_on(facts)) {
-            for (i, &cols) in linear::widths(dtype).iter().enumerate() {
+            for (i, &width) in linear::widths(dtype).iter().enumerate() {
                 for (rows, n, per_group, form) in [
                     (1, 1, 1, Form::Plain),
                     (67, 1, 1, Form::Epilogue),
@@ -284,20 +342,67 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                     if per_group == 16 && !weights::QUICK.contains(&dtype) {
                         continue;
                     }
-                    let case = Case { rows, cols, n, form };
-                    let label = format!("{dtype} [{rows}, {cols}] × {n}, {per_group} at once{form}");
                     let variant = Variant::of(team, dtype, per_group);
-                    let run = move |gpu: &Gpu, linear: Linear<'_>, fused: Fused<'_>| {
-                        fused_step(gpu, "check", variant, linear, fused)
-                    };
-                    let check = linear::check("matvec", team.class().into(), label, dtype, case, 0.0, run);
                     let plain = rows == 67 && n == 1;
                     let glu = rows == 66 && n == 5;
                     let quick = i == 1 && (plain || glu) && weights::QUICK.contains(&dtype);
-                    checks.push(check.quick(quick));
+                    checks.push(check(dtype, variant, Case { rows, cols: width, n, form }).quick(quick));
                 }
             }
         }
     }
     checks
+}
+
+/// What a variant has to pass before the tuner may choose it: all it does on the way, with more and fewer rows and
+/// columns than it takes at once.
+pub fn checks_of(dtype: DType, variant: Variant) -> Vec<Check> {
+    let n = variant.cols as usize;
+    let widest = *linear::widths(dtype).last().expect("every type has widths");
+    let forms = [
+        (1, n, Form::Plain),
+        (67, n, Form::Epilogue),
+        (131, 2 * n - 1, Form::Norm),
+        (134, n.max(2) - 1, Form::NormGlu(Act::Silu)),
+    ];
+    forms.map(|(rows, n, form)| check(dtype, variant, Case { rows, cols: widest, n, form })).into()
+}
+
+fn check(dtype: DType, variant: Variant, case: Case) -> Check {
+    let Case { rows, cols, n, form } = case;
+    let label = format!("{dtype} [{rows}, {cols}] × {n}, {} at once{form}", variant.cols);
+    let run = move |gpu: &Gpu, linear: Linear<'_>, fused: Fused<'_>| {
+        fused_step(gpu, "check", variant, linear, fused)
+    };
+    linear::check("matvec", variant.team.class().into(), label, dtype, case, 0.0, run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_found_by_their_names() {
+        let mut facts = crate::gpu::adapters().remove(0).facts;
+        facts.subgroups = true;
+        facts.subgroup_sizes = [8, 32];
+        for variant in Variant::candidates(&facts, 4) {
+            assert_eq!(Variant::named(&variant.name(), 4, &facts), Some(variant));
+        }
+        // What a file says is no reason to believe it.
+        for name in [
+            "",
+            "lane",
+            "lane 16",
+            "lane 16 × 0",
+            "lane 3 × 2",
+            "lane 4096 × 1",
+            "warp 64 × 2",
+            "lane 64 × 9",
+        ] {
+            assert_eq!(Variant::named(name, 4, &facts), None, "{name}");
+        }
+        facts.subgroups = false;
+        assert_eq!(Variant::named("subgroup 64 × 4", 1, &facts), None);
+    }
 }

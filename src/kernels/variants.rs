@@ -7,6 +7,7 @@ use crate::kernels::check::Check;
 use crate::kernels::matmul::{self, Tile};
 use crate::kernels::matvec::{self, Team};
 use crate::kernels::reduce::Reduce;
+use crate::kernels::weights::NATIVE;
 use crate::kernels::{
     argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu, read, rms_norm,
     rope_kv, sample, top_k,
@@ -15,11 +16,38 @@ use crate::kernels::{
 /// Most parts that decode attention is split into: buffers have room for them.
 pub const MOST_SPLITS: u32 = 16;
 
+/// Work that a matvec variant is chosen for: weights of a type, and a number of columns at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MatvecClass {
+    /// Type of the weights.
+    pub dtype: DType,
+    /// One of [`MatvecClass::COLUMNS`].
+    pub columns: u32,
+}
+
+impl MatvecClass {
+    /// Each stands for all numbers above the one before. More columns than the last are not tuned.
+    pub const COLUMNS: [u32; 3] = [1, 4, 8];
+
+    /// The class of this work.
+    pub fn of(dtype: DType, cols: u32) -> Option<MatvecClass> {
+        let columns = MatvecClass::COLUMNS.into_iter().find(|columns| cols <= *columns)?;
+        Some(MatvecClass { dtype, columns })
+    }
+
+    /// `matvec q4_0 × 4`
+    pub fn name(self) -> String {
+        format!("matvec {} × {}", self.dtype, self.columns)
+    }
+}
+
 /// The variants chosen for a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variants {
-    /// Who owns rows in matvec.
+    /// Who owns rows in matvec, unless [`Variants::tuned`] says otherwise.
     pub team: Team,
+    /// Matvec variants that the tuner found faster.
+    pub tuned: Vec<(MatvecClass, matvec::Variant)>,
     /// How workgroups sum.
     pub reduce: Reduce,
     /// The one size of subgroups, where decode attention shall broadcast what they share.
@@ -33,8 +61,8 @@ pub struct Variants {
 }
 
 impl Variants {
-    /// Sensible defaults for the adapter, without the classes that failed verification on it.
-    /// CPU adapters run one row per vector lane; GPUs one row group per subgroup.
+    /// What the tuner preferred on the adapter and else sensible defaults, without the classes that failed verification on
+    /// it. CPU adapters run one row per vector lane; GPUs one row group per subgroup.
     pub fn of(gpu: &Gpu) -> Variants {
         let facts = gpu.facts();
         let cpu = facts.kind == AdapterKind::Cpu;
@@ -50,6 +78,13 @@ impl Variants {
         let good = |team: &Team| team.runs_on(facts) && !gpu.is_banned(team.class());
         // The last one runs everywhere; when even that is banned, the check of what is in use tells.
         let team = teams.iter().copied().find(good).unwrap_or(teams[teams.len() - 1]);
+        let classes = NATIVE
+            .iter()
+            .flat_map(|dtype| MatvecClass::COLUMNS.map(|n| MatvecClass { dtype: *dtype, columns: n }));
+        let preferred = |class: MatvecClass| {
+            let variant = matvec::Variant::named(&gpu.preferred(&class.name())?, class.columns, facts)?;
+            good(&variant.team).then_some((class, variant))
+        };
         let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
         let broadcast = attend_decode::broadcasts(facts)
             .filter(|_| cpu && subgroups && !gpu.is_banned("attend_decode/broadcast"));
@@ -58,6 +93,7 @@ impl Variants {
         let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
         Variants {
             team,
+            tuned: classes.filter_map(preferred).collect(),
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
             broadcast,
             split: Split { above: 4 * 64, splits, window: 0 },
@@ -69,7 +105,10 @@ impl Variants {
     /// Is this class of checks about a variant in use? Classes without alternatives always are.
     pub fn uses(&self, class: &str) -> bool {
         match class.split_once('/') {
-            Some(("matvec", _)) => class == self.team.class(),
+            Some(("matvec", _)) => {
+                let tuned = self.tuned.iter().map(|(_, variant)| variant.team);
+                tuned.chain([self.team]).any(|team| team.class() == class)
+            }
             Some(("attend_decode", _)) => self.broadcast.is_some(),
             Some(("reduce", name)) => name == self.reduce.name(),
             // Exact weights take the f32 tile on every adapter.
@@ -82,6 +121,16 @@ impl Variants {
 
     /// The matvec variant for weights of `dtype` and up to `cols` columns at once.
     pub fn matvec(&self, dtype: DType, cols: u32) -> matvec::Variant {
+        let class = MatvecClass::of(dtype, cols);
+        let tuned = self.tuned.iter().find(|(tuned, _)| Some(*tuned) == class);
+        match tuned {
+            Some((_, variant)) => matvec::Variant { cols, ..*variant },
+            None => self.matvec_untuned(dtype, cols),
+        }
+    }
+
+    /// As [`Variants::matvec`], were nothing tuned.
+    pub fn matvec_untuned(&self, dtype: DType, cols: u32) -> matvec::Variant {
         matvec::Variant::of(self.team, dtype, cols)
     }
 

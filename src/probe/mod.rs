@@ -1,6 +1,6 @@
 //! Measuring an adapter: [`measure`] turns an open device into a [`Profile`]. Everything is measured with the kernels
 //! that run models, on pseudo-random data, by the wall clock. Knows nothing of models and files; what to measure is
-//! asked for as plain shapes ([`Wanted`]).
+//! asked for as plain shapes ([`Wanted`]). [`tune`] finds the fastest variants of kernels.
 
 mod allocation;
 mod arithmetic;
@@ -11,6 +11,7 @@ mod matrices;
 mod overhead;
 mod small;
 mod traffic;
+pub mod tune;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,82 @@
+//! The tuner: what it finds is used, what computes wrongly is not chosen however fast, and what a file says is not
+//! believed.
+
+#[path = "common/engine.rs"]
+mod engine;
+
+use anygpu::base::DType;
+use anygpu::engine::{Model, Session};
+use anygpu::gpu::device::Fault;
+use anygpu::gpu::{Gpu, GpuError};
+use anygpu::kernels::matvec::Variant;
+use anygpu::kernels::variants::{MatvecClass, Variants};
+use anygpu::probe::tune::{self, Choice, Layer, Tuned};
+use engine::{exact, last_logits, max_difference};
+
+fn wanted() -> Tuned {
+    let classes = vec![MatvecClass { dtype: DType::F16, columns: 1 }];
+    Tuned { layer: Layer { hidden: 256, qkv: 512, inter: 512 }, classes, most_s: f64::INFINITY }
+}
+
+fn tuned(gpu: &Gpu) -> Choice {
+    tune::tune(gpu, &wanted(), &mut |_, _| true).expect("the device stays").remove(0)
+}
+
+#[test]
+fn the_fastest_variant_is_not_chosen_when_it_is_wrong() {
+    // Teams of two rows skip all the work. Nothing else is wrong, and nothing is as fast.
+    let gpu = engine::gpu();
+    gpu.sabotage(Fault {
+        kernel: "matvec",
+        find: "b < block_end(row0)",
+        replace: "b < select(block_end(row0), 0u, ROWS == 2u)",
+    });
+    let choice = tuned(&gpu);
+    assert!(choice.wrong.iter().any(|what| what.contains("elements wrong")), "{choice:?}");
+    assert!(!choice.tuned.ends_with("× 2"), "{choice:?}");
+    assert!(choice.candidates > 5 && choice.gain.is_finite() && choice.default_ms > 0.0, "{choice:?}");
+    // In `--check` such a variant would be seen to be fast, a slow one to be slow.
+    let class = MatvecClass { dtype: DType::F16, columns: 1 };
+    for (name, slower) in [("lane 16 × 2", false), ("workgroup 256 × 1", true)] {
+        gpu.prefer(&class.name(), name);
+        let held = tune::compare(&gpu, &wanted(), &mut |_, _| true).expect("the device stays").remove(0);
+        assert_eq!((held.tuned.as_str(), held.is_slower()), (name, slower), "{held:?}");
+    }
+    let stopped = tune::tune(&gpu, &wanted(), &mut |_, _| false);
+    assert!(matches!(stopped, Err(GpuError::Stopped)));
+}
+
+#[test]
+fn what_was_tuned_runs_and_gives_the_same_logits() {
+    let gpu = engine::gpu();
+    let ids: Vec<u32> = (5..40).collect();
+    let logits = |gpu: &Gpu| last_logits(&Model::demo(gpu, &exact()).expect("model"), &ids, true);
+    let kernels = |gpu: &Gpu| {
+        let model = Model::demo(gpu, &exact()).expect("model");
+        let session = Session::new(&model).expect("session");
+        session.graphs().decode.kernels().map(|kernel| kernel.label.clone()).collect::<Vec<_>>()
+    };
+    let (before, by_default) = (logits(&gpu), kernels(&gpu));
+    let dtype = Model::demo(&gpu, &exact()).expect("model").main_dtype();
+    let class = MatvecClass { dtype, columns: 1 };
+    let default = Variants::of(&gpu).matvec(dtype, 1);
+    for (name, used) in [("workgroup 64 × 1", true), ("workgroup 63 × 1", false), ("nonsense", false)] {
+        gpu.prefer(&class.name(), name);
+        let variant = Variants::of(&gpu).matvec(dtype, 1);
+        assert_eq!(variant == default, !used, "{name}");
+        assert_eq!(kernels(&gpu) == by_default, !used, "{name}");
+        let before: Vec<f64> = before.iter().map(|v| f64::from(*v)).collect();
+        let worst = max_difference(&logits(&gpu), &before);
+        assert!(worst <= 1e-3, "{name}: off by {worst}");
+    }
+    // Up to 4 columns are one class, 9 are none; a class found wrong is not used, tuned or not.
+    gpu.prefer("matvec f32 × 4", "workgroup 64 × 2");
+    let variants = Variants::of(&gpu);
+    let four = Variant::named("workgroup 64 × 2", 3, gpu.facts());
+    assert_eq!(Some(variants.matvec(DType::F32, 3)), four);
+    assert_eq!(variants.matvec(DType::F32, 9), variants.matvec_untuned(DType::F32, 9));
+    assert!(variants.uses("matvec/workgroup"));
+    gpu.ban("matvec/workgroup");
+    assert!(!Variants::of(&gpu).uses("matvec/workgroup"));
+    assert_ne!(Some(Variants::of(&gpu).matvec(DType::F32, 3)), four);
+}
