@@ -79,7 +79,8 @@
 //! [`gpu::compose`] concatenates: directives, constants of the variant, pieces, the kernel file. A variant is a choice of
 //! files that define the same functions (sum through subgroups or through workgroup memory; load Q4_0 or F16), so every
 //! composed text is ordinary WGSL. Parameters come as an immediate or as a uniform buffer; a kernel does not notice.
-//! [`kernels::variants`] chooses by adapter and leaves out what failed verification there.
+//! [`kernels::variants`] chooses by adapter and leaves out what failed verification there. What [`probe::tune`] found faster
+//! ([`engine::tuned`] keeps it) goes before those defaults, by name: a name that the adapter cannot run is no choice.
 //!
 //! A step of a graph names its kernel; pipelines come later ([`gpu::Gpu::compile`]): a session compiles those that it will
 //! run, together and on all cores, and any other when it first runs. The time is counted apart from loading.

@@ -54,6 +54,8 @@ const BYTE_LEVEL: &str = "byte-level BPE";
 /// The same for `llama`.
 const SENTENCE_PIECE: &str = "SentencePiece";
 
+/// What converters write there when they leave the vocabulary out.
+const NO_VOCAB: &str = "no_vocab";
 /// The key that says which kind of tokenizer a file has; files without it have none.
 pub(super) const KIND: &str = "tokenizer.ggml.model";
 
@@ -62,7 +64,8 @@ impl GgufVocab {
     pub fn from_metadata(metadata: &GgufMetadata) -> Result<GgufVocab> {
         Ok(GgufVocab {
             model: metadata
-                .get("tokenizer.ggml.model")?
+                .get(KIND)?
+                .filter(|model| model != NO_VOCAB)
                 .ok_or(TokenizerError::Missing { key: KIND, model: "GGUF" })?,
             pre: metadata.get("tokenizer.ggml.pre")?,
             tokens: metadata.get("tokenizer.ggml.tokens")?.unwrap_or_default(),
