@@ -21,7 +21,7 @@ struct Params {
 }
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // [rows, …] see load_*.wgsl
 @group(0) @binding(1) var<storage, read> scales: array<u32>;        // [rows, scale_words]
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;       // [n_cols, x_stride], tails zero
+// binding 2, x: [n_cols, x_stride] vec4, tails zero; see x_storage.wgsl and x_constants.wgsl
 @group(0) @binding(3) var<storage, read> bias: array<f32>;          // [rows]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;       // [n_cols, y_stride]
 @group(0) @binding(5) var<storage, read> norm: array<vec4<f32>>;    // [x_stride], tail zero

@@ -198,6 +198,8 @@ enum Mode {
     /// One token of each sequence.
     Each,
     Many,
+    /// Only the last of many: its logits.
+    Last,
 }
 
 /// A matrix of the model between its input and its output.
@@ -242,7 +244,7 @@ impl Graphs {
         let decode = builder.take();
         builder.body(Mode::Many)?;
         let prefill = builder.take();
-        builder.head(Mode::One)?;
+        builder.head(Mode::Last)?;
         let head = builder.take();
         builder.head(Mode::Many)?;
         let head_many = builder.take();
@@ -315,7 +317,7 @@ impl Builder<'_> {
         let norms = layer.qk_norms.clone().unwrap_or_else(|| self.gpu.empty());
         match mode {
             Mode::One | Mode::Each => self.attend_one(i, rope, &norms)?,
-            Mode::Many => self.attend_many(i, rope, &norms)?,
+            Mode::Many | Mode::Last => self.attend_many(i, rope, &norms)?,
         }
         let output = Matrix {
             label: &format!("layer {i} output"),
@@ -490,6 +492,13 @@ impl Builder<'_> {
         let fused = Fused { norm: matrix.norm.map(|(weight, _)| Norm { weight, cols, eps }), glu };
         let bias = self.bias_of(matrix, part)?;
         let linear = self.linear_of(matrix, part, bias.as_ref());
+        // How much of x is in use tells the kernel what it may do with it.
+        let row_bytes = part.cols.next_multiple_of(BLOCK) as u64 * 4;
+        let x = match mode {
+            Mode::Last | Mode::Many => linear.x.clone(),
+            Mode::One | Mode::Each => linear.x.first(u64::from(columns) * row_bytes),
+        };
+        let linear = Linear { x: &x, ..linear };
         self.steps.push(matvec::fused_step(self.gpu, matrix.label, variant, linear, fused)?);
         Ok(())
     }

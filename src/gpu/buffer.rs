@@ -25,6 +25,23 @@ pub const BINDING_ALIGNMENT: u64 = 256;
 const UPLOAD_PIECE: usize = 16 << 20;
 
 impl Slice {
+    /// What WebGPU lets every adapter bind as a uniform buffer.
+    pub const UNIFORM_BYTES: u64 = 64 << 10;
+
+    /// The slice as kernels with [`Access::Constants`](crate::gpu::Access) want it: exactly [`Slice::UNIFORM_BYTES`], some
+    /// of them behind the slice. `None` when it is longer, or the buffer shorter.
+    pub fn as_constants(&self) -> Option<Slice> {
+        let fits = self.bytes <= Slice::UNIFORM_BYTES
+            && self.buffer.size() >= self.offset + Slice::UNIFORM_BYTES
+            && self.buffer.usage().contains(wgpu::BufferUsages::UNIFORM);
+        fits.then(|| Slice { bytes: Slice::UNIFORM_BYTES, ..self.clone() })
+    }
+
+    /// The first `bytes` of the slice.
+    pub fn first(&self, bytes: u64) -> Slice {
+        Slice { bytes: bytes.min(self.bytes), ..self.clone() }
+    }
+
     /// A whole buffer.
     pub fn whole(buffer: wgpu::Buffer) -> Slice {
         let bytes = buffer.size();
@@ -42,7 +59,8 @@ impl Gpu {
 
     /// A zeroed storage buffer of at least `bytes`, rounded up to 16.
     pub fn buffer(&self, what: &str, bytes: u64) -> Result<Slice, GpuError> {
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let copies = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM | copies;
         let limit = self.max_bound_bytes();
         if bytes > limit {
             let (adapter, what, hint) = (self.facts().id(), what.to_owned(), String::new());

@@ -14,6 +14,8 @@ pub enum Access {
     Write,
     /// `var<uniform>` holding [`State`](crate::gpu::graph::State)
     Uniform,
+    /// `var<uniform>` holding numbers that a dispatch before this one wrote: at most [`Slice::UNIFORM_BYTES`](crate::gpu::Slice)
+    Constants,
 }
 
 /// What Rust knows of a kernel file: its bindings in order (group 0) and its parameters' fields.

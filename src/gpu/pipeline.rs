@@ -153,7 +153,7 @@ fn bind_group_layout(device: &wgpu::Device, shader: &Shader, form: ParamsForm) -
                 match access {
                     Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
                     Access::Write => wgpu::BufferBindingType::Storage { read_only: false },
-                    Access::Uniform => wgpu::BufferBindingType::Uniform,
+                    Access::Uniform | Access::Constants => wgpu::BufferBindingType::Uniform,
                 },
             )
         })

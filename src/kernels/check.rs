@@ -142,6 +142,14 @@ pub fn floats(gpu: &Gpu, values: &[f32]) -> Result<Slice, GpuError> {
     gpu.upload("check input", bytemuck::cast_slice(values))
 }
 
+/// As [`floats`], in a buffer that can be bound as a uniform buffer where they are few ([`Slice::as_constants`]).
+/// Behind them are NaNs.
+pub fn few_floats(gpu: &Gpu, values: &[f32]) -> Result<Slice, GpuError> {
+    let mut padded = values.to_vec();
+    padded.resize(values.len().max(Slice::UNIFORM_BYTES as usize / 4), f32::from_bits(MARKER));
+    Ok(floats(gpu, &padded)?.first(4 * values.len() as u64))
+}
+
 /// An output of `n` floats, marked, with guards.
 pub fn marked(gpu: &Gpu, n: usize) -> Result<Slice, GpuError> {
     gpu.upload("check output", bytemuck::cast_slice(&vec![MARKER; (n + GUARD).next_multiple_of(4)]))

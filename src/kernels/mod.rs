@@ -29,10 +29,11 @@ pub mod weights;
 use crate::gpu::{KernelSpec, Shader};
 
 /// Every kernel there is.
-pub const ALL: [&KernelSpec; 15] = [
+pub const ALL: [&KernelSpec; 16] = [
     &embed::SPEC,
     &rms_norm::SPEC,
     &matvec::SPEC,
+    &matvec::SPEC_CONSTANTS,
     &matmul::SPEC,
     &rope_kv::SPEC,
     &attend_decode::SPEC,

@@ -46,6 +46,8 @@ impl MatvecClass {
 pub struct Variants {
     /// Who owns rows in matvec, unless [`Variants::tuned`] says otherwise.
     pub team: Team,
+    /// Invocations that run at once, whether a workgroup has so many or not: fewer would be idle lanes.
+    pub subgroup: u32,
     /// Matvec variants that the tuner found faster.
     pub tuned: Vec<(MatvecClass, matvec::Variant)>,
     /// How workgroups sum.
@@ -93,6 +95,7 @@ impl Variants {
         let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
         Variants {
             team,
+            subgroup: facts.subgroup_sizes[1],
             tuned: classes.filter_map(preferred).collect(),
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
             broadcast,
@@ -131,7 +134,8 @@ impl Variants {
 
     /// As [`Variants::matvec`], were nothing tuned.
     pub fn matvec_untuned(&self, dtype: DType, cols: u32) -> matvec::Variant {
-        matvec::Variant::of(self.team, dtype, cols)
+        let variant = matvec::Variant::of(self.team, dtype, cols);
+        matvec::Variant { wg: variant.wg.max(self.subgroup.min(64)), ..variant }
     }
 
     /// The matmul variant for weights of `dtype`: weights of more than 11 bits are not rounded.

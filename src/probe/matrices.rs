@@ -127,7 +127,7 @@ impl Bench {
         let n = state.n_tokens as usize;
         Ok(Bench {
             parts,
-            x: check::floats(gpu, &check::uniform(11, n * cols))?,
+            x: check::few_floats(gpu, &check::uniform(11, n * cols))?,
             y: gpu.buffer("probe output", (n * rows) as u64 * 4)?,
             state: check::state(gpu, state)?,
         })

@@ -62,7 +62,10 @@ pub(crate) fn reflect(checked: &Checked, spec: &KernelSpec, form: ParamsForm) ->
         let access = match global.space {
             AddressSpace::Storage { access } if access == StorageAccess::LOAD => Access::Read,
             AddressSpace::Storage { .. } => Access::Write,
-            AddressSpace::Uniform => Access::Uniform,
+            AddressSpace::Uniform => match checked.module.types[global.ty].inner {
+                TypeInner::Array { .. } => Access::Constants,
+                _ => Access::Uniform,
+            },
             other => return Err(format!("{name}: address space {other:?} is not for bindings")),
         };
         let slot = match found.get_mut(at.binding as usize) {
