@@ -370,3 +370,47 @@ fn perplexity_of_a_text() {
     let (code, _, err) = run(&["perplexity", DEMO, "--file", &file, "--ctx", "512", "--limit", "0"]);
     assert_eq!(code, Some(2), "{err}");
 }
+
+#[test]
+fn tuning_is_kept_checked_and_forgotten() {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tune-cache");
+    let _ = std::fs::remove_dir_all(&cache);
+    let with = |arguments: &[&str]| {
+        let mut command = bare(arguments);
+        ended(command.env("ANYGPU_CACHE", &cache).output().expect("the program starts"))
+    };
+    let story = ["run", "A fox", "--temperature", "0", "--max-tokens", "8", "--kv", "f32", "--no-plan"];
+    let (code, untuned, err) = with(&story);
+    assert_eq!(code, Some(0), "{err}");
+    for (arguments, message) in [
+        (&["tune", "--types", "q9_9"][..], "expected some of f32,f16"),
+        (&["tune", "--check"], "nothing of this was tuned yet"),
+        (&["tune", "--untuned"], "--untuned ignores"),
+        (&["tune", "--check", "--forget"], "cannot be used with"),
+    ] {
+        let (code, _, err) = with(arguments);
+        assert!(code == Some(2) && err.contains(message), "{arguments:?}: {code:?} {err}");
+    }
+    // As the tuner would have written it, with one variant that is none, and one class that is none.
+    let names =
+        std::fs::read_dir(&cache).expect("the cache").map(|entry| entry.expect("an entry").file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().expect("UTF-8")).collect();
+    let verdict = names.iter().find(|name| name.starts_with("verified-")).expect("a verdict");
+    let tuned = cache.join(verdict.replacen("verified-", "tuned-", 1));
+    let kept =
+        r#"{"matvec f16 × 1": "workgroup 64 × 1", "matvec q8_0 × 1": "lane 7 × 99", "nonsense": "lane"}"#;
+    std::fs::write(&tuned, kept).expect("the cache is writable");
+    let (code, text, err) = with(&story);
+    assert_eq!((code, &text), (Some(0), &untuned), "{err}");
+    let (code, out, err) = with(&["tune", "--check", "--types", "f16,q8_0", "--json"]);
+    assert!(err.contains("lane 7 × 99 cannot be used here"), "{err}");
+    let found: Value = serde_json::from_str(&out).expect("JSON");
+    let classes = found[0]["classes"].as_array().expect("classes");
+    assert_eq!(classes.iter().map(|c| c["tuned"].as_str()).collect::<Vec<_>>()[0], Some("workgroup 64 × 1"));
+    let slower = classes.iter().any(|c| c["gain"].as_f64().expect("a number") < 1.0 / 1.05);
+    assert_eq!((classes.len(), code), (2, Some(i32::from(slower))), "{out}");
+    std::fs::write(&tuned, "[1, 2").expect("the cache is writable");
+    assert_eq!(with(&story).1, untuned);
+    assert_eq!(with(&["tune", "--forget"]).0, Some(0));
+    assert!(!tuned.exists());
+}

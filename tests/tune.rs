@@ -7,20 +7,14 @@ mod engine;
 use anygpu::base::DType;
 use anygpu::engine::{Model, Session};
 use anygpu::gpu::device::Fault;
-use anygpu::gpu::{Gpu, GpuError};
+use anygpu::gpu::{Gpu, GpuError, GpuOptions};
 use anygpu::kernels::matvec::Variant;
 use anygpu::kernels::variants::{MatvecClass, Variants};
-use anygpu::probe::tune::{self, Choice, Layer, Tuned};
+use anygpu::probe::tune::{self, Choice, Layer};
 use engine::{exact, last_logits, max_difference};
 
-fn wanted() -> Tuned {
-    let classes = vec![MatvecClass { dtype: DType::F16, columns: 1 }];
-    Tuned { layer: Layer { hidden: 256, qkv: 512, inter: 512 }, classes, most_s: f64::INFINITY }
-}
-
-fn tuned(gpu: &Gpu) -> Choice {
-    tune::tune(gpu, &wanted(), &mut |_, _| true).expect("the device stays").remove(0)
-}
+const CLASS: MatvecClass = MatvecClass { dtype: DType::F16, columns: 1 };
+const LAYER: Layer = Layer { hidden: 256, qkv: 512, inter: 512 };
 
 #[test]
 fn the_fastest_variant_is_not_chosen_when_it_is_wrong() {
@@ -31,19 +25,22 @@ fn the_fastest_variant_is_not_chosen_when_it_is_wrong() {
         find: "b < block_end(row0)",
         replace: "b < select(block_end(row0), 0u, ROWS == 2u)",
     });
-    let choice = tuned(&gpu);
+    let choice = tune::tune(&gpu, LAYER, CLASS, None, &mut || true).expect("the device stays");
     assert!(choice.wrong.iter().any(|what| what.contains("elements wrong")), "{choice:?}");
     assert!(!choice.tuned.ends_with("× 2"), "{choice:?}");
     assert!(choice.candidates > 5 && choice.gain.is_finite() && choice.default_ms > 0.0, "{choice:?}");
-    // In `--check` such a variant would be seen to be fast, a slow one to be slow.
-    let class = MatvecClass { dtype: DType::F16, columns: 1 };
-    for (name, slower) in [("lane 16 × 2", false), ("workgroup 256 × 1", true)] {
-        gpu.prefer(&class.name(), name);
-        let held = tune::compare(&gpu, &wanted(), &mut |_, _| true).expect("the device stays").remove(0);
-        assert_eq!((held.tuned.as_str(), held.is_slower()), (name, slower), "{held:?}");
-    }
-    let stopped = tune::tune(&gpu, &wanted(), &mut |_, _| false);
+    // Held against the default later, such a variant would be seen to be fast.
+    gpu.prefer(&CLASS.name(), "lane 16 × 2");
+    let held = tune::compare(&gpu, LAYER, CLASS).expect("the device stays");
+    assert_eq!((held.tuned.as_str(), held.is_slower()), ("lane 16 × 2", false), "{held:?}");
+    let slower = |gain: f64| Choice { gain, ..held.clone() }.is_slower();
+    assert_eq!([1.2, 0.99, 0.9, f64::NAN].map(slower), [false, false, true, true]);
+    let stopped = tune::tune(&gpu, LAYER, CLASS, None, &mut || false);
     assert!(matches!(stopped, Err(GpuError::Stopped)));
+    // No time at all: the default stays.
+    let none =
+        tune::tune(&gpu, LAYER, CLASS, Some(std::time::Instant::now()), &mut || true).expect("a choice");
+    assert_eq!((none.tuned, none.gain), (none.default, 1.0));
 }
 
 #[test]
@@ -72,10 +69,14 @@ fn what_was_tuned_runs_and_gives_the_same_logits() {
     // Up to 4 columns are one class, 9 are none; a class found wrong is not used, tuned or not.
     gpu.prefer("matvec f32 × 4", "workgroup 64 × 2");
     let variants = Variants::of(&gpu);
-    let four = Variant::named("workgroup 64 × 2", 3, gpu.facts());
+    let four = Variant::named("workgroup 64 × 2", DType::F32, 3, gpu.facts());
     assert_eq!(Some(variants.matvec(DType::F32, 3)), four);
     assert_eq!(variants.matvec(DType::F32, 9), variants.matvec_untuned(DType::F32, 9));
     assert!(variants.uses("matvec/workgroup"));
+    assert!(variants.is_tuned());
+    let untuned = engine::gpu_with(GpuOptions { untuned: true, ..GpuOptions::default() });
+    untuned.prefer("matvec f32 × 4", "workgroup 64 × 2");
+    assert!(!Variants::of(&untuned).is_tuned());
     gpu.ban("matvec/workgroup");
     assert!(!Variants::of(&gpu).uses("matvec/workgroup"));
     assert_ne!(Some(Variants::of(&gpu).matvec(DType::F32, 3)), four);

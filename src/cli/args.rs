@@ -119,6 +119,7 @@ impl DeviceArgs {
             immediates: !self.no_immediates,
             default_limits: self.default_limits,
             checked: self.checked,
+            untuned: self.untuned,
             ..GpuOptions::default()
         }
     }

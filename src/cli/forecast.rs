@@ -51,7 +51,6 @@ impl Forecast {
             Source::Path(path) => path.display().to_string(),
         };
         let Ok(subject) = Subject::of(&name) else { return Ok(None) };
-        tune::at_first_run(gpu, &subject)?;
         let options = args.options();
         let trained = subject.spec().max_context;
         let context = options.context.unwrap_or(trained.min(DEFAULT_CONTEXT));
@@ -59,6 +58,7 @@ impl Forecast {
         if context == 0 || context > trained || chunk == 0 {
             return Ok(None);
         }
+        tune::at_first_run(gpu, &subject, options.quant)?;
         let quants = match options.quant {
             Some(quant) if subject.is_float() => vec![Some(quant)],
             _ => subject.quants(),

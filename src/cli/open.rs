@@ -58,9 +58,6 @@ pub(super) fn gpu_of(choice: &AdapterChoice, args: &DeviceArgs) -> anyhow::Resul
         note(&format!("{} is a software adapter, so this runs on the CPU: {}", facts.id(), gpu.why()));
     }
     let (verdict, fresh) = first_use::ensure_verified(&gpu)?;
-    if args.untuned {
-        gpu.prefer_nothing();
-    }
     let list = |classes: &BTreeSet<String>| classes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     if !verdict.need_checks.is_empty() {
         let wrong = list(&verdict.need_checks);

@@ -9,6 +9,7 @@ use super::interrupt;
 use super::open::{bar, note};
 use crate::engine::{EngineError, cache};
 use crate::gpu::{Gpu, GpuError};
+use crate::kernels::variants::Variants;
 use crate::plan::history::History;
 use crate::plan::profile::{self, Profile};
 use crate::probe::{self, Wanted};
@@ -26,7 +27,7 @@ fn history_name(gpu: &Gpu) -> String {
 
 /// What is measured holds for the variants that ran.
 fn key(gpu: &Gpu) -> String {
-    format!("{}{}", gpu.cache_key(), if gpu.prefers_anything() { "-tuned" } else { "" })
+    format!("{}{}", gpu.cache_key(), if Variants::of(gpu).is_tuned() { "-tuned" } else { "" })
 }
 
 /// Forgets what was measured with variants that the tuner chose before.

@@ -1,10 +1,13 @@
 //! `anygpu tune`: find the fastest variants of the matrix kernels on an adapter, and keep them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::args::DeviceArgs;
@@ -12,16 +15,19 @@ use super::bench_text::table;
 use super::subject::Subject;
 use super::{DONE, Exit, NEGATIVE, interrupt, open, print, print_json, profiles, unix_time};
 use crate::base::{AdapterKind, DType};
-use crate::engine::{EngineError, tuned};
+use crate::engine::EngineError;
+use crate::engine::tuned::{self, Tuning};
 use crate::gpu::{AdapterChoice, Gpu, GpuError, adapters};
-use crate::kernels::variants::MatvecClass;
+use crate::kernels::variants::{MatvecClass, Variants};
 use crate::kernels::weights::NATIVE;
 use crate::plan::choose::figure;
-use crate::probe::tune::{self, Choice, Layer, Tuned};
+use crate::probe::tune::{self, Choice, Layer};
 
 /// What most models' weights are.
 const TYPES: [DType; 5] = [DType::Q4_0, DType::Q4K, DType::Q6K, DType::Q8_0, DType::F16];
-/// How long the short form before a first run may take.
+/// How long it may take on a GPU, seconds.
+const LONG_S: f64 = 30.0;
+/// The same of the short form before a first run.
 const SHORT_S: f64 = 3.0;
 
 #[derive(Args)]
@@ -33,7 +39,7 @@ pub(super) struct TuneArgs {
     #[arg(long, conflicts_with = "forget")]
     check: bool,
     /// Back to the defaults
-    #[arg(long, conflicts_with = "types")]
+    #[arg(long, conflicts_with_all = ["types", "out", "json"])]
     forget: bool,
     /// Also write the result (JSON) to this file
     #[arg(long, short, value_name = "FILE")]
@@ -50,6 +56,9 @@ fn native_type(text: &str) -> Result<DType, String> {
 
 /// Runs the command.
 pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
+    if device.untuned {
+        anyhow::bail!("--untuned ignores what `tune` finds: leave one of them out, or see `tune --forget`");
+    }
     interrupt::install(exit)?;
     let choices: Vec<AdapterChoice> = match device.adapter.as_deref() {
         Some("all") => (0..adapters().len()).map(AdapterChoice::Index).collect(),
@@ -65,7 +74,16 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
             open::note(&format!("{}: kernels run as by default", gpu.facts().id()));
             continue;
         }
-        let found = one(&gpu, args)?;
+        let found = match one(&gpu, args) {
+            Ok(found) => found,
+            Err(error)
+                if choices.len() > 1 && !matches!(error.downcast_ref(), Some(EngineError::Cancelled)) =>
+            {
+                open::note(&format!("{error:#}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         slower |= args.check && found.iter().any(Choice::is_slower);
         if !args.json {
             print(&text(&gpu, &found, args.check))?;
@@ -77,6 +95,9 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
     }
     if args.forget {
         return Ok(DONE);
+    }
+    if objects.is_empty() {
+        anyhow::bail!("no adapter could be tuned");
     }
     if let Some(path) = &args.out {
         let mut json = serde_json::to_string_pretty(&objects)?;
@@ -94,72 +115,133 @@ fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
     let all = types
         .iter()
         .flat_map(|dtype| MatvecClass::COLUMNS.map(|columns| MatvecClass { dtype: *dtype, columns }));
-    let layer = Layer::typical(gpu.facts().kind);
-    let mut wanted = Tuned { layer, classes: all.collect(), most_s: f64::INFINITY };
-    if args.check {
-        let kept = tuned::kept(gpu).unwrap_or_default();
-        wanted.classes.retain(|class| kept.contains_key(&class.name()));
-        if wanted.classes.is_empty() {
-            anyhow::bail!("{}: nothing of this was tuned yet; `anygpu tune` does", gpu.facts().id());
-        }
-        return measured(&wanted, |wanted, progress| tune::compare(gpu, wanted, progress));
+    if !args.check {
+        let most_s = (gpu.facts().kind != AdapterKind::Cpu).then_some(LONG_S);
+        return tune_all(gpu, &all.collect::<Vec<_>>(), most_s);
     }
-    let found = measured(&wanted, |wanted, progress| tune::tune(gpu, wanted, progress))?;
-    keep(gpu, &found);
+    let kept = tuned::kept(gpu).unwrap_or_default();
+    let classes: Vec<MatvecClass> = all.filter(|class| kept.contains_key(&class.name())).collect();
+    if classes.is_empty() {
+        anyhow::bail!("{}: nothing of this was tuned yet; `anygpu tune` does", gpu.facts().id());
+    }
+    let bar = Bar::new(classes.len());
+    let mut found = Vec::new();
+    for class in classes {
+        if !bar.next(class) {
+            return Err(EngineError::Cancelled.into());
+        }
+        let choice = tune::compare(gpu, Layer::typical(gpu.facts().kind), class)?;
+        let name = &kept[&choice.class];
+        if *name != choice.tuned {
+            open::note(&format!("{}: {name} cannot be used here; {} runs", choice.class, choice.tuned));
+        }
+        found.push(choice);
+    }
     Ok(found)
 }
 
-/// With a progress bar; Ctrl-C stops.
-fn measured(
-    wanted: &Tuned,
-    run: impl FnOnce(&Tuned, &mut dyn FnMut(&str, f64) -> bool) -> Result<Vec<Choice>, GpuError>,
-) -> anyhow::Result<Vec<Choice>> {
-    let bar = open::bar(1000, "{msg:24} {wide_bar} {percent} % {elapsed}");
-    let found = run(wanted, &mut |what, done| {
-        bar.set_message(what.to_owned());
-        bar.set_position((1000.0 * done) as u64);
+/// Tunes class by class and keeps what was found at once: whoever stops it has what was done. What does not fit into
+/// `most_s` seconds keeps its default.
+fn tune_all(gpu: &Gpu, classes: &[MatvecClass], most_s: Option<f64>) -> anyhow::Result<Vec<Choice>> {
+    let deadline = most_s.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    let bar = Bar::new(classes.len());
+    let mut found = Vec::new();
+    for class in classes {
+        if !bar.next(*class) {
+            return Err(EngineError::Cancelled.into());
+        }
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            open::note(&format!("no time left for {} and what follows: `--types` takes fewer", class.name()));
+            break;
+        }
+        let layer = Layer::typical(gpu.facts().kind);
+        let choice = match tune::tune(gpu, layer, *class, deadline, &mut || !interrupt::requested()) {
+            Err(GpuError::Stopped) => return Err(EngineError::Cancelled.into()),
+            other => other?,
+        };
+        keep(gpu, &choice);
+        found.push(choice);
+    }
+    Ok(found)
+}
+
+/// Progress over classes.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(classes: usize) -> Bar {
+        Bar(open::bar(classes as u64, "{msg:24} {wide_bar} {pos}/{len} {elapsed}"))
+    }
+
+    /// Shows the class that is next; false when somebody wants to stop.
+    fn next(&self, class: MatvecClass) -> bool {
+        self.0.inc(u64::from(!self.0.message().is_empty()));
+        self.0.set_message(class.name());
         !interrupt::requested()
-    });
-    bar.finish_and_clear();
-    match found {
-        Err(GpuError::Stopped) => Err(EngineError::Cancelled.into()),
-        other => Ok(other?),
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 
 /// Uses and keeps what was found. A profile of other variants is none of this adapter any more.
-fn keep(gpu: &Gpu, found: &[Choice]) {
-    for wrong in found.iter().flat_map(|choice| &choice.wrong) {
+fn keep(gpu: &Gpu, choice: &Choice) {
+    for wrong in &choice.wrong {
         open::note(&format!("not used, because it computes wrongly: {wrong}"));
     }
-    let tuning = found.iter().map(|choice| (choice.class.clone(), choice.tuned.clone())).collect();
-    if let Err(error) = tuned::keep(gpu, &tuning) {
-        open::note(&format!("what was found is used, but not kept: {error}"));
-    }
-    profiles::forget_tuned(gpu);
+    remember(gpu, &Tuning::from([(choice.class.clone(), choice.tuned.clone())]));
 }
 
-/// Before a model first runs on a GPU: tries variants for its most frequent types, one sequence at a time, for a moment.
-/// Nothing on software adapters: there it takes longer, and the defaults were measured on them.
-pub(super) fn at_first_run(gpu: &Gpu, subject: &Subject) -> anyhow::Result<()> {
-    let kept = tuned::kept(gpu).unwrap_or_default();
-    let mut types: Vec<DType> = subject.described.stored.values().copied().collect();
-    types.sort_unstable();
-    types.dedup();
-    types.retain(|dtype| TYPES.contains(dtype));
-    let classes: Vec<MatvecClass> = types
-        .into_iter()
-        .map(|dtype| MatvecClass { dtype, columns: 1 })
-        .filter(|class| !kept.contains_key(&class.name()))
-        .collect();
-    if classes.is_empty() || gpu.facts().kind == AdapterKind::Cpu {
+fn remember(gpu: &Gpu, tuning: &Tuning) {
+    let before = Variants::of(gpu);
+    if let Err(error) = tuned::keep(gpu, tuning) {
+        open::note(&format!("what was found is used, but not kept: {error}"));
+    }
+    let now = Variants::of(gpu);
+    if (before.is_tuned() || now.is_tuned()) && before != now {
+        profiles::forget_tuned(gpu);
+    }
+}
+
+/// Before a model first runs on a GPU: tries variants for the type that it will mostly have, for one sequence, for a moment.
+/// Nothing on software adapters: there it takes longer, and the defaults were measured on them. What goes wrong here is
+/// no reason not to run the model: it is told, and not tried again.
+pub(super) fn at_first_run(gpu: &Gpu, subject: &Subject, quant: Option<DType>) -> anyhow::Result<()> {
+    if gpu.facts().kind == AdapterKind::Cpu || gpu.options().untuned {
+        return Ok(());
+    }
+    let spec = subject.spec();
+    let matrices = spec.expected_tensors().into_iter().filter(|(_, shape)| shape.len() == 2);
+    let mut weights: BTreeMap<DType, usize> = BTreeMap::new();
+    for (name, shape) in matrices {
+        let stored = subject.stored(name);
+        let dtype = quant.filter(|_| stored.is_float()).unwrap_or(stored);
+        *weights.entry(dtype).or_default() += shape.iter().product::<usize>();
+    }
+    let most = weights.into_iter().filter(|(dtype, _)| NATIVE.contains(dtype)).max_by_key(|(_, n)| *n);
+    let Some((dtype, _)) = most else { return Ok(()) };
+    let class = MatvecClass { dtype, columns: 1 };
+    if tuned::kept(gpu).is_some_and(|kept| kept.contains_key(&class.name())) {
         return Ok(());
     }
     open::note(&format!("trying kernel variants on {}; `anygpu tune` does so at length", gpu.facts().id()));
-    let wanted = Tuned { layer: Layer::typical(gpu.facts().kind), classes, most_s: SHORT_S };
-    let found = measured(&wanted, |wanted, progress| tune::tune(gpu, wanted, progress))?;
-    keep(gpu, &found);
-    Ok(())
+    // The mark that it was tried comes first: whatever happens, the next run does without.
+    let default = Variants::of(gpu).matvec_untuned(dtype, 1).name();
+    remember(gpu, &Tuning::from([(class.name(), default)]));
+    match tune_all(gpu, &[class], Some(SHORT_S)) {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.downcast_ref(), Some(EngineError::Cancelled)) => Err(error),
+        Err(error) => match gpu.check() {
+            Ok(()) => {
+                open::note(&format!("kernels run as by default, because trying others failed: {error:#}"));
+                Ok(())
+            }
+            Err(lost) => Err(lost.into()),
+        },
+    }
 }
 
 /// For people.

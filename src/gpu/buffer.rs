@@ -25,13 +25,14 @@ pub const BINDING_ALIGNMENT: u64 = 256;
 const UPLOAD_PIECE: usize = 16 << 20;
 
 impl Slice {
-    /// What WebGPU lets every adapter bind as a uniform buffer.
+    /// What WebGPU lets an adapter bind as a uniform buffer; a few adapters, below WebGPU, less.
     pub const UNIFORM_BYTES: u64 = 64 << 10;
 
     /// The slice as kernels with [`Access::Constants`](crate::gpu::Access) want it: exactly [`Slice::UNIFORM_BYTES`], some
-    /// of them behind the slice. `None` when it is longer, or the buffer shorter.
-    pub fn as_constants(&self) -> Option<Slice> {
-        let fits = self.bytes <= Slice::UNIFORM_BYTES
+    /// of them behind the slice. `None` when it is longer, the buffer shorter, or the adapter binds less.
+    pub fn as_constants(&self, gpu: &Gpu) -> Option<Slice> {
+        let fits = gpu.inner().device.limits().max_uniform_buffer_binding_size >= Slice::UNIFORM_BYTES
+            && self.bytes <= Slice::UNIFORM_BYTES
             && self.buffer.size() >= self.offset + Slice::UNIFORM_BYTES
             && self.buffer.usage().contains(wgpu::BufferUsages::UNIFORM);
         fits.then(|| Slice { bytes: Slice::UNIFORM_BYTES, ..self.clone() })

@@ -26,6 +26,8 @@ pub struct GpuOptions {
     pub max_binding_bytes: Option<u64>,
     /// Keep runtime checks (bounds, loops, divisions) in all shaders, also where [`Gpu::leave_checks_out`] says otherwise.
     pub checked: bool,
+    /// Ignore [`Gpu::prefer`].
+    pub untuned: bool,
 }
 
 impl Default for GpuOptions {
@@ -37,6 +39,7 @@ impl Default for GpuOptions {
             default_limits: false,
             max_binding_bytes: None,
             checked: false,
+            untuned: false,
         }
     }
 }
@@ -51,6 +54,7 @@ impl GpuOptions {
             default_limits: true,
             max_binding_bytes: None,
             checked: true,
+            untuned: false,
         }
     }
 }
@@ -244,19 +248,17 @@ impl Gpu {
         lock(&self.0.banned).contains(class)
     }
 
-    /// Notes which variant of a kernel was found fastest for a class of work, by their names.
+    /// Notes which variant of a kernel was found fastest for a class of work, by their names; unless
+    /// [`GpuOptions::untuned`] forbids it.
     pub fn prefer(&self, class: &str, variant: &str) {
-        lock(&self.0.preferred).insert(class.to_owned(), variant.to_owned());
+        if !self.0.options.untuned {
+            lock(&self.0.preferred).insert(class.to_owned(), variant.to_owned());
+        }
     }
 
     /// Takes every [`Gpu::prefer`] back.
     pub fn prefer_nothing(&self) {
         lock(&self.0.preferred).clear();
-    }
-
-    /// Was any variant noted?
-    pub fn prefers_anything(&self) -> bool {
-        !lock(&self.0.preferred).is_empty()
     }
 
     /// The variant noted for this class of work.

@@ -110,6 +110,8 @@ pub struct Case {
     pub n: usize,
     /// What is done beside the product.
     pub form: Form,
+    /// x may be bound as a uniform buffer, by those who like that.
+    pub few: bool,
 }
 
 /// What a check does beside the product.
@@ -261,8 +263,7 @@ pub fn check(
         }
         let padded = |rows: &[f32]| check::padded(rows, case.cols, case.cols.next_multiple_of(BLOCK));
         let gains = check::floats(gpu, &padded(&data.gains))?;
-        // Of even numbers of rows x may be a uniform buffer.
-        let x_slice = match case.rows % 2 == 0 {
+        let x_slice = match case.few {
             true => check::few_floats(gpu, &padded(&data.x))?,
             false => check::floats(gpu, &padded(&data.x))?,
         };

@@ -94,7 +94,7 @@ pub fn checks(f16: bool) -> Vec<Check> {
                 for (rows, n, form) in
                     [(1, 1, Form::Plain), (67, 33, Form::Epilogue), (130, 5, Form::Epilogue)]
                 {
-                    let case = Case { rows, cols, n, form };
+                    let case = Case { rows, cols, n, form, few: false };
                     let label = format!("{dtype} [{rows}, {cols}] × {n}, tile {}", variant.class());
                     let run = move |gpu: &Gpu, linear: Linear<'_>, _: Fused<'_>| {
                         step(gpu, "check", variant, linear)

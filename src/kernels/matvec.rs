@@ -232,13 +232,12 @@ impl Variant {
         format!("{} {} × {}", self.team.name(), self.wg, self.rows)
     }
 
-    /// The variant of this [`Variant::name`] for `cols` columns, if this adapter can run it.
-    pub fn named(name: &str, cols: u32, facts: &AdapterFacts) -> Option<Variant> {
-        let (team, numbers) = name.split_once(' ')?;
-        let (wg, rows) = numbers.split_once(" × ")?;
-        let team = Team::ALL.into_iter().find(|t| t.name() == team && t.runs_on(facts))?;
-        let variant = Variant { team, wg: wg.parse().ok()?, rows: rows.parse().ok()?, cols };
-        variant.is_sane(facts).then_some(variant)
+    /// The variant of this [`Variant::name`] for weights of `dtype` and `cols` columns, if it is one that this adapter
+    /// might be tuned to, or a team's default: names come from files.
+    pub fn named(name: &str, dtype: DType, cols: u32, facts: &AdapterFacts) -> Option<Variant> {
+        let teams = Team::ALL.into_iter().filter(|team| team.runs_on(facts));
+        let defaults = teams.map(|team| Variant::of(team, dtype, cols));
+        Variant::candidates(facts, cols).into_iter().chain(defaults).find(|variant| variant.name() == name)
     }
 
     /// Does it pay to read activations as a uniform buffer, where they are few? Measured on llvmpipe: a tenth less for eight
@@ -314,7 +313,7 @@ pub fn fused_step(
         false => Extent::TokensPer(variant.cols),
     };
     let grid = linear_grid((part.rows as u32).div_ceil(rows_per_group), z);
-    let constants = variant.reads_constants().then(|| linear.x.as_constants()).flatten();
+    let constants = variant.reads_constants().then(|| linear.x.as_constants(gpu)).flatten();
     let kind = Kind { norm: fused.norm.is_some(), glu: fused.glu, constants: constants.is_some() };
     let shader = shader(part.dtype, variant, kind);
     let empty = gpu.empty();
@@ -372,8 +371,13 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                     let variant = Variant::of(team, dtype, per_group);
                     let plain = rows == 67 && n == 1;
                     let glu = rows == 66 && n == 5;
-                    let quick = i == 1 && (plain || glu) && weights::QUICK.contains(&dtype);
-                    checks.push(check(dtype, variant, Case { rows, cols: width, n, form }).quick(quick));
+                    let accumulated = rows == 130;
+                    let short = i == 1 && weights::QUICK.contains(&dtype);
+                    let case = Case { rows, cols: width, n, form, few: false };
+                    checks.push(check(dtype, variant, case).quick(short && (plain || glu)));
+                    if variant.reads_constants() && (glu || accumulated) {
+                        checks.push(check(dtype, variant, Case { few: true, ..case }).quick(short));
+                    }
                 }
             }
         }
@@ -392,12 +396,17 @@ pub fn checks_of(dtype: DType, variant: Variant) -> Vec<Check> {
         (131, 2 * n - 1, Form::Norm),
         (134, n.max(2) - 1, Form::NormGlu(Act::Silu)),
     ];
-    forms.map(|(rows, n, form)| check(dtype, variant, Case { rows, cols: widest, n, form })).into()
+    let ways = if variant.reads_constants() { &[false, true][..] } else { &[false] };
+    let cases = forms.into_iter().flat_map(|(rows, n, form)| {
+        ways.iter().map(move |few| Case { rows, cols: widest, n, form, few: *few })
+    });
+    cases.map(|case| check(dtype, variant, case)).collect()
 }
 
 fn check(dtype: DType, variant: Variant, case: Case) -> Check {
-    let Case { rows, cols, n, form } = case;
-    let label = format!("{dtype} [{rows}, {cols}] × {n}, {} at once{form}", variant.cols);
+    let Case { rows, cols, n, form, few } = case;
+    let from = if few { ", x uniform" } else { "" };
+    let label = format!("{dtype} [{rows}, {cols}] × {n}, {} at once{form}{from}", variant.cols);
     let run = move |gpu: &Gpu, linear: Linear<'_>, fused: Fused<'_>| {
         fused_step(gpu, "check", variant, linear, fused)
     };
@@ -414,7 +423,7 @@ mod tests {
         facts.subgroups = true;
         facts.subgroup_sizes = [8, 32];
         for variant in Variant::candidates(&facts, 4) {
-            assert_eq!(Variant::named(&variant.name(), 4, &facts), Some(variant));
+            assert_eq!(Variant::named(&variant.name(), DType::F16, 4, &facts), Some(variant));
         }
         // What a file says is no reason to believe it.
         for name in [
@@ -426,10 +435,11 @@ mod tests {
             "lane 4096 × 1",
             "warp 64 × 2",
             "lane 64 × 9",
+            "broadcast 4 × 2",
         ] {
-            assert_eq!(Variant::named(name, 4, &facts), None, "{name}");
+            assert_eq!(Variant::named(name, DType::F16, 4, &facts), None, "{name}");
         }
         facts.subgroups = false;
-        assert_eq!(Variant::named("subgroup 64 × 4", 1, &facts), None);
+        assert_eq!(Variant::named("subgroup 64 × 4", DType::F16, 1, &facts), None);
     }
 }

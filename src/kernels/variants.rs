@@ -84,7 +84,8 @@ impl Variants {
             .iter()
             .flat_map(|dtype| MatvecClass::COLUMNS.map(|n| MatvecClass { dtype: *dtype, columns: n }));
         let preferred = |class: MatvecClass| {
-            let variant = matvec::Variant::named(&gpu.preferred(&class.name())?, class.columns, facts)?;
+            let variant =
+                matvec::Variant::named(&gpu.preferred(&class.name())?, class.dtype, class.columns, facts)?;
             good(&variant.team).then_some((class, variant))
         };
         let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
@@ -130,6 +131,11 @@ impl Variants {
             Some((_, variant)) => matvec::Variant { cols, ..*variant },
             None => self.matvec_untuned(dtype, cols),
         }
+    }
+
+    /// Does anything differ from what it were untuned?
+    pub fn is_tuned(&self) -> bool {
+        self.tuned.iter().any(|(class, variant)| *variant != self.matvec_untuned(class.dtype, class.columns))
     }
 
     /// As [`Variants::matvec`], were nothing tuned.

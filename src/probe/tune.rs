@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::Progress;
 use crate::base::AdapterKind;
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Slice, Step};
@@ -24,6 +23,8 @@ const ROTATE_BYTES: [u64; 2] = [192 << 20, 16 << 20];
 const READING_S: [f64; 2] = [0.004, 0.012];
 /// Readings of every candidate in the first round; a round has twice as many as the one before.
 const READINGS: usize = 3;
+/// A candidate that takes so many times the default's time will not win.
+const HOPELESS: f64 = 3.0;
 /// So many kinds of teams are looked at closely.
 const TEAMS: usize = 2;
 /// So many candidates meet the default in the last round.
@@ -54,17 +55,6 @@ impl Layer {
             _ => Layer { hidden: 2048, qkv: 3072, inter: 8192 },
         }
     }
-}
-
-/// What to tune.
-#[derive(Clone, Debug)]
-pub struct Tuned {
-    /// Matrices as large as this.
-    pub layer: Layer,
-    /// Weight types and columns.
-    pub classes: Vec<MatvecClass>,
-    /// Seconds after which no further class is begun.
-    pub most_s: f64,
 }
 
 /// What was found for one class of work.
@@ -100,36 +90,29 @@ impl Choice {
     }
 }
 
-/// Tunes class by class. The device's own preferences stay as they are.
-pub fn tune(gpu: &Gpu, wanted: &Tuned, progress: Progress<'_>) -> Result<Vec<Choice>, GpuError> {
-    let started = Instant::now();
-    let mut choices = Vec::new();
-    for (i, class) in wanted.classes.iter().enumerate() {
-        if !progress(&class.name(), i as f64 / wanted.classes.len() as f64) {
-            return Err(GpuError::Stopped);
-        }
-        if started.elapsed().as_secs_f64() > wanted.most_s {
-            break;
-        }
-        choices.push(Contest::new(gpu, wanted.layer, *class)?.decide()?);
-    }
-    Ok(choices)
+/// Finds the variant for one class of work. Past `deadline` the default stays. `go_on` is asked between candidates; false
+/// stops with [`GpuError::Stopped`]. What the device prefers stays as it is.
+pub fn tune(
+    gpu: &Gpu,
+    layer: Layer,
+    class: MatvecClass,
+    deadline: Option<Instant>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Choice, GpuError> {
+    Contest::new(gpu, layer, class)?.decide(&mut || match (go_on(), deadline) {
+        (false, _) => Err(GpuError::Stopped),
+        (true, deadline) => Ok(deadline.is_none_or(|deadline| Instant::now() < deadline)),
+    })
 }
 
-/// Holds what the device prefers now against the defaults.
-pub fn compare(gpu: &Gpu, wanted: &Tuned, progress: Progress<'_>) -> Result<Vec<Choice>, GpuError> {
-    let preferred = Variants::of(gpu);
-    let mut choices = Vec::new();
-    for (i, class) in wanted.classes.iter().enumerate() {
-        if !progress(&class.name(), i as f64 / wanted.classes.len() as f64) {
-            return Err(GpuError::Stopped);
-        }
-        let mut contest = Contest::new(gpu, wanted.layer, *class)?;
-        let tuned = preferred.matvec(class.dtype, class.columns);
-        choices.push(contest.side_by_side(tuned)?);
-    }
-    Ok(choices)
+/// Holds what the device prefers for this class against the default.
+pub fn compare(gpu: &Gpu, layer: Layer, class: MatvecClass) -> Result<Choice, GpuError> {
+    let preferred = Variants::of(gpu).matvec(class.dtype, class.columns);
+    Contest::new(gpu, layer, class)?.side_by_side(preferred)
 }
+
+/// Is there time left? An error stops.
+type Time<'a> = &'a mut dyn FnMut() -> Result<bool, GpuError>;
 
 /// The matrices of a few layers, and how candidates fare on them.
 struct Contest<'g> {
@@ -142,6 +125,8 @@ struct Contest<'g> {
     state: State,
     state_slice: Slice,
     default: Variant,
+    /// Seconds of one pass by itself, by default.
+    once_s: f64,
     /// Passes over the layers in a reading.
     repeats: usize,
 }
@@ -186,25 +171,23 @@ impl<'g> Contest<'g> {
             state,
             state_slice: check::state(gpu, state)?,
             default,
+            once_s: f64::INFINITY,
             repeats: 1,
         };
         let steps = contest.steps(default, false)?;
         let length = READING_S[usize::from(cpu)];
-        contest.time(&steps)?; // the first run also compiles, on some drivers
-        let once = contest.time(&steps)?.min(contest.time(&steps)?);
-        contest.repeats = (length / once.max(1e-6)).ceil().clamp(1.0, 200.0) as usize;
+        contest.time(&steps, 1)?; // the first run also compiles, on some drivers
+        contest.once_s = contest.time(&steps, 1)?.min(contest.time(&steps, 1)?);
+        contest.repeats = (length / contest.once_s.max(1e-6)).ceil().clamp(1.0, 200.0) as usize;
         Ok(contest)
     }
 
-    /// As in a decode step: normed Q K V, output, normed gate and up with the activation, down. Or only those without
-    /// anything on the way, for which one shader does.
-    fn steps(&self, variant: Variant, plain_only: bool) -> Result<Vec<Step>, GpuError> {
+    /// As in a decode step: normed Q K V, output, normed gate and up with the activation, down. Or `plain`: the same matrices
+    /// without anything on the way, for which fewer shaders have to be compiled.
+    fn steps(&self, variant: Variant, plain: bool) -> Result<Vec<Step>, GpuError> {
         let mut steps = Vec::new();
         for (i, part) in self.layers.iter().flat_map(|parts| parts.iter().enumerate()) {
-            let normed = matches!(i, 0 | 2);
-            if normed && plain_only {
-                continue;
-            }
+            let (normed, gated) = (!plain && matches!(i, 0 | 2), !plain && i == 2);
             let linear = Linear {
                 part,
                 x: &self.x.first((self.class.columns as usize * part.cols) as u64 * 4),
@@ -217,34 +200,45 @@ impl<'g> Contest<'g> {
                 state: &self.state_slice,
             };
             let norm = Norm { weight: &self.gains, cols: part.cols, eps: 1e-5 };
-            let fused = Fused { norm: normed.then_some(norm), glu: (i == 2).then_some(Act::Silu) };
+            let fused = Fused { norm: normed.then_some(norm), glu: gated.then_some(Act::Silu) };
             steps.push(matvec::fused_step(self.gpu, "tuning", variant, linear, fused)?);
         }
         Ok(steps)
     }
 
-    fn time(&self, steps: &[Step]) -> Result<f64, GpuError> {
+    /// Seconds of a pass.
+    fn time(&self, steps: &[Step], repeats: usize) -> Result<f64, GpuError> {
         let steps: Vec<&Step> = steps.iter().collect();
-        Ok(self.gpu.time(&steps, self.repeats, self.state)? / self.repeats as f64)
+        Ok(self.gpu.time(&steps, repeats, self.state)? / repeats as f64)
     }
 
-    fn decide(&mut self) -> Result<Choice, GpuError> {
+    fn decide(&self, time: Time<'_>) -> Result<Choice, GpuError> {
         let gpu = self.gpu;
         let MatvecClass { dtype, columns } = self.class;
         // Who owns rows makes the largest difference: first that, with sensible numbers, then the numbers.
         let teams = Team::ALL.into_iter().filter(|t| t.runs_on(gpu.facts()) && !gpu.is_banned(t.class()));
         let teams: Vec<Variant> = teams.map(|team| Variant::of(team, dtype, columns)).collect();
         let mut tried = teams.clone();
-        let best = self.fastest(teams, TEAMS)?;
+        let best = self.fastest(teams, TEAMS, time)?;
         let mut numbers = Variant::candidates(gpu.facts(), columns);
         numbers.retain(|variant| best.iter().any(|best| best.team == variant.team));
         tried.extend(numbers.iter().filter(|variant| !tried.contains(variant)).copied().collect::<Vec<_>>());
-        let mut finalists = self.fastest(numbers, FINALISTS)?;
+        let mut finalists = self.fastest(numbers, FINALISTS, time)?;
         finalists.retain(|variant| *variant != self.default);
         let mut wrong = Vec::new();
         let mut best = self.side_by_side(self.default)?;
         for variant in &finalists {
-            let choice = self.side_by_side(*variant)?;
+            if !time()? {
+                break;
+            }
+            let choice = match self.side_by_side(*variant) {
+                Ok(choice) => choice,
+                Err(error @ GpuError::Lost { .. }) => return Err(error),
+                Err(error) => {
+                    wrong.push(error.to_string());
+                    continue;
+                }
+            };
             if !choice.is_faster() || choice.gain <= best.gain {
                 continue;
             }
@@ -263,48 +257,65 @@ impl<'g> Contest<'g> {
         Ok(Choice { candidates: tried.len(), wrong, ..best })
     }
 
-    /// The `keep` fastest, best first: the slower half drops out in every round.
-    fn fastest(&self, variants: Vec<Variant>, keep: usize) -> Result<Vec<Variant>, GpuError> {
+    /// The `keep` fastest, best first: the slower half drops out in every round. None when there is no time left.
+    fn fastest(&self, variants: Vec<Variant>, keep: usize, time: Time<'_>) -> Result<Vec<Variant>, GpuError> {
+        // What fails here is no candidate, and no reason to give up.
+        let survives = |result: Result<f64, GpuError>| match result {
+            Ok(seconds) => Ok(Some(seconds)),
+            Err(error @ GpuError::Lost { .. }) => Err(error),
+            Err(_) => Ok(None),
+        };
         let mut candidates = Vec::new();
         for variant in variants {
-            candidates.push(Candidate { variant, steps: self.steps(variant, true)?, best_s: f64::INFINITY });
+            if let Ok(steps) = self.steps(variant, true) {
+                candidates.push(Candidate { variant, steps, best_s: f64::INFINITY });
+            }
         }
-        // What does not compile here is no candidate, and no reason to give up.
-        let kernels =
-            candidates.iter().flat_map(|candidate| candidate.steps.first()).map(|step| &step.kernel);
+        let kernels = candidates.iter().flat_map(|c| c.steps.iter().take(4)).map(|step| &step.kernel);
         if let Err(error @ GpuError::Lost { .. }) = self.gpu.compile(kernels) {
             return Err(error);
         }
+        // One pass by itself: some drivers compile now, and what is slow beyond hope should not run for long.
+        let mut hopeful: Vec<Candidate> = Vec::new();
+        for candidate in candidates {
+            if !time()? {
+                return Ok(Vec::new());
+            }
+            let first = survives(self.time(&candidate.steps, 1))?;
+            let again = if first.is_some() { survives(self.time(&candidate.steps, 1))? } else { None };
+            if again.is_some_and(|seconds| seconds <= HOPELESS * self.once_s) {
+                hopeful.push(candidate);
+            }
+        }
         let mut readings = READINGS;
-        while candidates.len() > keep {
-            for reading in 0..readings {
-                for candidate in &mut candidates {
-                    match self.time(&candidate.steps) {
-                        // The first also compiles, on some drivers.
-                        Ok(_) if reading == 0 && readings == READINGS => {}
-                        Ok(seconds) => candidate.best_s = candidate.best_s.min(seconds),
-                        Err(error @ GpuError::Lost { .. }) => return Err(error),
-                        Err(_) => candidate.best_s = f64::NAN,
-                    }
+        while hopeful.len() > keep {
+            for candidate in &mut hopeful {
+                candidate.best_s = f64::INFINITY;
+            }
+            for _ in 0..readings {
+                if !time()? {
+                    return Ok(Vec::new());
+                }
+                for candidate in &mut hopeful {
+                    candidate.best_s = candidate.best_s.min(self.time(&candidate.steps, self.repeats)?);
                 }
             }
-            candidates.retain(|candidate| !candidate.best_s.is_nan());
-            candidates.sort_by(|a, b| a.best_s.total_cmp(&b.best_s));
-            candidates.truncate((candidates.len() / 2).max(keep));
+            hopeful.sort_by(|a, b| a.best_s.total_cmp(&b.best_s));
+            hopeful.truncate((hopeful.len() / 2).max(keep));
             readings *= 2;
         }
-        Ok(candidates.iter().map(|candidate| candidate.variant).collect())
+        Ok(hopeful.iter().map(|candidate| candidate.variant).collect())
     }
 
     /// The default and `variant`, in turn.
-    fn side_by_side(&mut self, variant: Variant) -> Result<Choice, GpuError> {
+    fn side_by_side(&self, variant: Variant) -> Result<Choice, GpuError> {
         let (default, tuned) = (self.steps(self.default, false)?, self.steps(variant, false)?);
         let same = variant == self.default;
-        self.time(&tuned)?;
+        self.time(&tuned, 1)?;
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
-            let a = self.time(&default)?;
-            let b = if same { a } else { self.time(&tuned)? };
+            let a = self.time(&default, self.repeats)?;
+            let b = if same { a } else { self.time(&tuned, self.repeats)? };
             pairs.push((a, a / b));
         }
         let sorted = |mut values: Vec<f64>| {
