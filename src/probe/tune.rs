@@ -79,9 +79,9 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Slower than the default by more than noise?
+    /// Slower than the default by more than noise? What is no number is.
     pub fn is_slower(&self) -> bool {
-        !(self.gain >= 1.0 / NOISE)
+        self.gain.is_nan() || self.gain < 1.0 / NOISE
     }
 
     /// Faster by enough to be chosen, and not by chance?
