@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::DType;
 use crate::engine::LoadOptions;
-use crate::gpu::{AdapterChoice, GpuOptions};
+use crate::gpu::{AdapterChoice, GpuOptions, adapters};
 use crate::kernels::kv::KvType;
 
 const EXAMPLES: &str = "\
@@ -108,6 +108,14 @@ impl DeviceArgs {
         match self.adapter.as_deref() {
             Some(text) => text.parse().unwrap_or_else(|e: std::convert::Infallible| match e {}),
             None => AdapterChoice::Auto,
+        }
+    }
+
+    /// The same for commands that take `--adapter all`.
+    pub(super) fn choices(&self) -> Vec<AdapterChoice> {
+        match self.adapter.as_deref() {
+            Some("all") => (0..adapters().len()).map(AdapterChoice::Index).collect(),
+            _ => vec![self.choice()],
         }
     }
 

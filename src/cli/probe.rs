@@ -9,7 +9,6 @@ use clap::Args;
 use super::args::DeviceArgs;
 use super::{DONE, open, print, print_json, profiles};
 use crate::engine::model::default_chunk;
-use crate::gpu::{AdapterChoice, adapters};
 use crate::plan::choose::{bytes, figure};
 use crate::plan::profile::{Profile, Reading};
 use crate::probe::Wanted;
@@ -29,10 +28,7 @@ pub(super) struct ProbeArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &ProbeArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
-    let choices: Vec<AdapterChoice> = match device.adapter.as_deref() {
-        Some("all") => (0..adapters().len()).map(AdapterChoice::Index).collect(),
-        _ => vec![device.choice()],
-    };
+    let choices = device.choices();
     let mut all = Vec::new();
     for choice in &choices {
         let gpu = open::gpu_of(choice, device)?;

@@ -17,7 +17,7 @@ use super::{DONE, Exit, NEGATIVE, interrupt, open, print, print_json, profiles, 
 use crate::base::{AdapterKind, DType};
 use crate::engine::EngineError;
 use crate::engine::tuned::{self, Tuning};
-use crate::gpu::{AdapterChoice, Gpu, GpuError, adapters};
+use crate::gpu::{Gpu, GpuError};
 use crate::kernels::variants::{MatvecClass, Variants};
 use crate::kernels::weights::NATIVE;
 use crate::plan::choose::figure;
@@ -60,10 +60,7 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
         anyhow::bail!("--untuned ignores what `tune` finds: leave one of them out, or see `tune --forget`");
     }
     interrupt::install(exit)?;
-    let choices: Vec<AdapterChoice> = match device.adapter.as_deref() {
-        Some("all") => (0..adapters().len()).map(AdapterChoice::Index).collect(),
-        _ => vec![device.choice()],
-    };
+    let choices = device.choices();
     let mut objects = Vec::new();
     let mut slower = false;
     for choice in &choices {
@@ -200,8 +197,7 @@ fn remember(gpu: &Gpu, tuning: &Tuning) {
     if let Err(error) = tuned::keep(gpu, tuning) {
         open::note(&format!("what was found is used, but not kept: {error}"));
     }
-    let now = Variants::of(gpu);
-    if (before.is_tuned() || now.is_tuned()) && before != now {
+    if Variants::of(gpu) != before {
         profiles::forget_tuned(gpu);
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::args::{DeviceArgs, VerifyArgs};
 use super::{DONE, NEGATIVE, open, print, print_json};
-use crate::gpu::{AdapterChoice, Gpu, GpuOptions, adapters};
+use crate::gpu::{AdapterChoice, Gpu, GpuOptions};
 use crate::kernels::verify::Report;
 use crate::kernels::{self, sabotage, variants, verify};
 
@@ -30,10 +30,7 @@ pub(super) fn run(args: &VerifyArgs, device: &DeviceArgs) -> anyhow::Result<u8> 
     if !args.as_is && device.options() != GpuOptions::plain() {
         forms.push(("least that WebGPU allows", GpuOptions::plain()));
     }
-    let choices: Vec<AdapterChoice> = match device.adapter.as_deref() {
-        Some("all") => (0..adapters().len()).map(AdapterChoice::Index).collect(),
-        _ => vec![device.choice()],
-    };
+    let choices = device.choices();
     if choices.is_empty() {
         Gpu::open(&AdapterChoice::Auto, device.options())?; // there is none: this tells what to do
     }
