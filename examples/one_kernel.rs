@@ -9,7 +9,7 @@ use anygpu::gpu::graph::State;
 use anygpu::gpu::{AdapterChoice, Gpu, GpuOptions, Graph};
 use anygpu::kernels::linear::Linear;
 use anygpu::kernels::variants::Variants;
-use anygpu::kernels::weights::{NATIVE, Part, repack};
+use anygpu::kernels::weights::{NATIVE, Part, Store, repack};
 use anygpu::kernels::{self, check, matvec};
 use anygpu::quant::{self, PlaneLayout};
 
@@ -31,10 +31,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let layout = PlaneLayout::new(dtype, COLS)?;
     let (quants, scales) = repack(&layout, &blocks)?;
 
-    // On the GPU: buffers, and one step = kernel + buffers + parameters + grid.
-    let part = Part::allocate(&gpu, "weights", dtype, 0, ROWS, layout)?;
-    gpu.write_large(&part.quants, 0, &quants)?;
-    gpu.write_large(&part.scales, 0, &scales)?;
+    // On the GPU: weights as this adapter likes them, buffers, and one step = kernel + buffers + parameters + grid.
+    let part = Part::allocate(&gpu, "weights", Store::of(&gpu), 0, ROWS, layout)?;
+    part.write(&gpu, 0, &quants, &scales)?;
     let x = check::uniform(2, COLS);
     let (x_slice, y) = (check::floats(&gpu, &x)?, gpu.buffer("y", ROWS as u64 * 4)?);
     let state = State { n_tokens: 1, ..State::default() };

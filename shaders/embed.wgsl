@@ -5,8 +5,7 @@ struct Params {
   first_row: u32,                 // first vocabulary row of this part
   rows: u32,                      // rows of this part
 }
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> scales: array<u32>;
+// bindings 0 and 1, quants and scales: see planes_*.wgsl
 @group(0) @binding(2) var<storage, read> tokens: array<u32>;         // [n_tokens]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;  // [n_tokens, blocks * 8]
 

@@ -5,8 +5,7 @@ struct Params {
   rows: u32, blocks: u32, scale_words: u32, x_stride: u32, y_stride: u32, y_first: u32,
   accumulate: u32, has_bias: u32, of_logits: u32,  // as in matvec.wgsl
 }
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> scales: array<u32>;
+// bindings 0 and 1, quants and scales: see planes_*.wgsl
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;       // [n_cols, x_stride]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;          // [rows]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;       // [n_cols, y_stride]

@@ -19,19 +19,27 @@ struct Params {
   norm_cols: u32,    // floats of a row of x that count in its mean
   norm_eps: f32,
 }
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // [rows, …] see load_*.wgsl
-@group(0) @binding(1) var<storage, read> scales: array<u32>;        // [rows, scale_words]
+// bindings 0 and 1, quants and scales: see planes_*.wgsl
 // binding 2, x: [n_cols, x_stride] vec4, tails zero; see x_storage.wgsl and x_constants.wgsl
 @group(0) @binding(3) var<storage, read> bias: array<f32>;          // [rows]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;       // [n_cols, y_stride]
 @group(0) @binding(5) var<storage, read> norm: array<vec4<f32>>;    // [x_stride], tail zero
 @group(0) @binding(6) var<uniform> state: State;
 
-// Where the team's r-th row stands in the part.
-fn row_at(r: u32) -> u32 {
-  let row = min(r, params.rows - 1u);
-  if (GLU) { return (row >> 1u) + (row & 1u) * (params.rows >> 1u); }
-  return row;
+// An output is one row of the part, or two with GLU.
+const PER: u32 = select(1u, 2u, GLU);
+
+// The output that the team's r-th row is for, maybe beyond the last. Teams next to each other have neighbouring outputs in
+// a tile: invocations that load together find their weights together.
+fn output_of(team: u32, r: u32) -> u32 {
+  if (TILED) { return (team / 8u * (ROWS / PER) + r / PER) * 8u + team % 8u; }
+  return team * (ROWS / PER) + r / PER;
+}
+
+// Where its weights are: with GLU, first all gates, then all ups.
+fn row_of(team: u32, r: u32) -> u32 {
+  let outputs = params.rows / PER;
+  return min(output_of(team, r), outputs - 1u) + r % PER * outputs;
 }
 
 fn bias_at(row: u32) -> f32 {
@@ -42,7 +50,7 @@ fn bias_at(row: u32) -> f32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, in: TeamInput) {
   let team = team_of(in, id.y * groups.x + id.x);
-  let row0 = team.id * ROWS;
+  let row0 = output_of(team.id, 0u) * PER;
   let first_col = select(0u, state.first_logit, params.of_logits == 1u);
   let n_cols = state.n_tokens - first_col;
   let col0 = id.z * COLS;
@@ -61,17 +69,31 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       var x_sum = 0.0;
       if (OFFSET) { x_sum = block_sum(xs.v); }
       for (var r = 0u; r < ROWS; r++) {
-        acc[r][0] += quants_dot(load_quants(row_at(row0 + r), b), xs.v, x_sum);
+        acc[r][0] += quants_dot(load_quants(row_of(team.id, r), b), xs.v, x_sum);
       }
     } else {
       var w: array<Quants, ROWS>;
-      for (var r = 0u; r < ROWS; r++) { w[r] = load_quants(row_at(row0 + r), b); }
+      for (var r = 0u; r < ROWS; r++) { w[r] = load_quants(row_of(team.id, r), b); }
       for (var c = 0u; c < COLS; c++) {
         let xs = load_x(team, first_x + min(col0 + c, n_cols - 1u), b, gains);
         squares[c] += xs.squares;
         var x_sum = 0.0;
         if (OFFSET) { x_sum = block_sum(xs.v); }
-        for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_dot(w[r], xs.v, x_sum); }
+        if (TILED) {
+          // Four activations for all rows, then the next four: they stay in registers.
+          var dots: array<f32, ROWS>;
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.a, xs.v.a, 0.0); }
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.b, xs.v.b, dots[r]); }
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.c, xs.v.c, dots[r]); }
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.d, xs.v.d, dots[r]); }
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.e, xs.v.e, dots[r]); }
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.f, xs.v.f, dots[r]); }
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.g, xs.v.g, dots[r]); }
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.h, xs.v.h, dots[r]); }
+          for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_scaled(w[r], dots[r], x_sum); }
+        } else {
+          for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_dot(w[r], xs.v, x_sum); }
+        }
       }
     }
   }
@@ -83,16 +105,18 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       for (var r = 0u; r < ROWS; r += 2u) {
         let gate = team_sum(acc[r][c], team.lane) * scale;
         let up = team_sum(acc[r + 1u][c], team.lane) * scale;
-        if (team.lane == 0u && row0 + r < params.rows && col0 + c < n_cols) {
-          y[begin + (row0 + r) / 2u] = act(gate + bias_at(row_at(row0 + r))) * (up + bias_at(row_at(row0 + r + 1u)));
+        let out = output_of(team.id, r);
+        if (team.lane == 0u && out * PER < params.rows && col0 + c < n_cols) {
+          y[begin + out] = act(gate + bias_at(row_of(team.id, r))) * (up + bias_at(row_of(team.id, r + 1u)));
         }
       }
     } else {
       for (var r = 0u; r < ROWS; r++) {
         let sum = team_sum(acc[r][c], team.lane) * scale;
-        if (team.lane == 0u && row0 + r < params.rows && col0 + c < n_cols) {
-          let i = begin + row0 + r;
-          var out = sum + bias_at(row0 + r);
+        let row = output_of(team.id, r);
+        if (team.lane == 0u && row < params.rows && col0 + c < n_cols) {
+          let i = begin + row;
+          var out = sum + bias_at(row);
           if (params.accumulate == 1u) { out += y[i]; }
           y[i] = out;
         }

@@ -100,9 +100,12 @@
 //! their result, the activation by the one that writes its input ([`kernels::matvec::Fused`]). Around the layers the
 //! embedding, the output matrix and the greedy choice. What changes from token to token stands in one
 //! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Prompts take the same operations with
-//! tiled matrix kernels, norms, RoPE and activations apart, a chunk of tokens at a time. A matrix that is larger than the
-//! adapter can bind is several parts by rows, each with a dispatch of its own. [`engine::Batch`] runs the same list for one token of each of several
-//! sequences: the weights are read once for all of them, every sequence has a KV cache and a position of its own.
+//! norms, RoPE and activations apart, a chunk of tokens at a time, and matrices by tiles in workgroup memory or, on CPU
+//! adapters that like it better, a few tokens at a time ([`kernels::variants::Many`]). A matrix that is larger than the
+//! adapter can bind is several parts by rows, each with a dispatch of its own; how parts are stored, as rows in buffers or as
+//! tiles in textures, is the adapter's matter, too ([`kernels::weights::Store`]). [`engine::Batch`] runs the same list for one
+//! token of each of several sequences: the weights are read once for all of them, every sequence has a KV cache and a position
+//! of its own.
 //!
 //! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), is fed to the
 //! next step on the GPU, a few steps are submitted before the first is read, and the host reads along. Samplers that need

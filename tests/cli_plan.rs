@@ -171,7 +171,7 @@ fn a_profile_travels_and_its_damage_is_noticed() {
     assert_eq!(code, Some(2));
     assert!(err.contains("matrices is no measurement"), "{err}");
     for (from, to, complaint) in
-        [("\"version\": 1", "\"version\": 99", "format 99"), ("\"version\"", "\"verzion\"", "no profile")]
+        [("\"version\": 2", "\"version\": 99", "format 99"), ("\"version\"", "\"verzion\"", "no profile")]
     {
         assert!(text.contains(from));
         std::fs::write(&file, text.replacen(from, to, 1)).expect("written");
@@ -179,6 +179,15 @@ fn a_profile_travels_and_its_damage_is_noticed() {
         assert_eq!(code, Some(2));
         assert!(err.contains(complaint), "{err}");
     }
+}
+
+/// Profiles of the first format lacked a field.
+#[test]
+fn an_old_profile_is_told_by_its_format() {
+    let old = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results/2026-11-24-llvmpipe-profile-1.json");
+    let (code, _, err) = run(SHARED, &["plan", "demo", "--profile", old]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("profile format 1, expected 2") && err.contains("anygpu probe"), "{err}");
 }
 
 #[test]

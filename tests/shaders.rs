@@ -17,7 +17,7 @@ const FORMS: [ParamsForm; 2] = [ParamsForm::Immediate, ParamsForm::Uniform];
 
 fn check(shader: &Shader, form: ParamsForm) -> Result<wgsl::Translated, String> {
     let checked = wgsl::validate(shader, form)?;
-    wgsl::reflect(&checked, shader.spec, form)?;
+    wgsl::reflect(&checked, shader, form)?;
     wgsl::limits(&checked)?;
     wgsl::translate(&checked, shader)
 }
@@ -117,7 +117,7 @@ fn replaced(from: &str, to: &str) -> Shader {
         params: &["n", "scale"],
     }));
     let consts = vec![("WG", Const::U32(256))];
-    Shader { spec, consts, snippets: Vec::<Snippet>::new(), f16: false, subgroups: false }
+    Shader { spec, consts, snippets: Vec::<Snippet>::new(), bound_as: vec![], f16: false, subgroups: false }
 }
 
 fn spoilt(from: &str, to: &str) -> Result<(), String> {
@@ -136,8 +136,14 @@ fn naga_accepts_a_barrier_in_non_uniform_flow() {
         bindings: &[("y", Access::Write)],
         params: &[],
     };
-    let shader =
-        Shader { spec, consts: vec![], snippets: Vec::<Snippet>::new(), f16: false, subgroups: false };
+    let shader = Shader {
+        spec,
+        consts: vec![],
+        snippets: Vec::<Snippet>::new(),
+        bound_as: vec![],
+        f16: false,
+        subgroups: false,
+    };
     check(&shader, ParamsForm::Uniform).expect("once naga refuses it, the fixture has done its duty");
 }
 

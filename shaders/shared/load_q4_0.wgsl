@@ -3,7 +3,9 @@
 const SCALED: bool = true;
 const OFFSET: bool = false;
 
+fn row_quads() -> u32 { return params.blocks; }
+
 fn load_quants(row: u32, block: u32) -> Quants {
-  let d = half_at(scales[row * params.scale_words + (block >> 1u)], block);
-  return Quants(signed_nibbles(quants[row * params.blocks + block] ^ vec4<u32>(0x88888888u)), d, 0.0);
+  let d = half_at(scale_word(row, block >> 1u), block);
+  return Quants(signed_nibbles(quad(row, block) ^ vec4<u32>(0x88888888u)), d, 0.0);
 }

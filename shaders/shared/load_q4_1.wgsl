@@ -2,7 +2,9 @@
 const SCALED: bool = true;
 const OFFSET: bool = true;
 
+fn row_quads() -> u32 { return params.blocks; }
+
 fn load_quants(row: u32, block: u32) -> Quants {
-  let dm = unpack2x16float(scales[row * params.scale_words + block]);
-  return Quants(nibbles(quants[row * params.blocks + block]), dm.x, dm.y);
+  let dm = unpack2x16float(scale_word(row, block));
+  return Quants(nibbles(quad(row, block)), dm.x, dm.y);
 }

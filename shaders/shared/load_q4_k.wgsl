@@ -2,7 +2,9 @@
 const SCALED: bool = true;
 const OFFSET: bool = true;
 
+fn row_quads() -> u32 { return params.blocks; }
+
 fn load_quants(row: u32, block: u32) -> Quants {
-  let sm = k_scale_min(row * params.scale_words + (block >> 3u) * 4u, block & 7u);
-  return Quants(nibbles(quants[row * params.blocks + block]), sm.x, -sm.y);
+  let sm = k_scale_min(row, block);
+  return Quants(nibbles(quad(row, block)), sm.x, -sm.y);
 }

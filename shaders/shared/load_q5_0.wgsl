@@ -2,10 +2,11 @@
 const SCALED: bool = true;
 const OFFSET: bool = true;
 
+fn row_quads() -> u32 { return params.blocks; }
+
 fn load_quants(row: u32, block: u32) -> Quants {
-  let first = row * params.scale_words;
-  let d = half_at(scales[first + (block >> 1u)], block);
-  let bits = scales[first + ((params.blocks + 1u) >> 1u) + block];
-  let q = add_fifth_bits(nibbles(quants[row * params.blocks + block]), bits);
+  let d = half_at(scale_word(row, block >> 1u), block);
+  let bits = scale_word(row, ((params.blocks + 1u) >> 1u) + block);
+  let q = add_fifth_bits(nibbles(quad(row, block)), bits);
   return Quants(q, d, -16.0 * d);
 }

@@ -2,9 +2,10 @@
 const SCALED: bool = true;
 const OFFSET: bool = true;
 
+fn row_quads() -> u32 { return params.blocks; }
+
 fn load_quants(row: u32, block: u32) -> Quants {
-  let first = row * params.scale_words;
-  let dm = unpack2x16float(scales[first + block]);
-  let q = add_fifth_bits(nibbles(quants[row * params.blocks + block]), scales[first + params.blocks + block]);
+  let dm = unpack2x16float(scale_word(row, block));
+  let q = add_fifth_bits(nibbles(quad(row, block)), scale_word(row, params.blocks + block));
   return Quants(q, dm.x, dm.y);
 }

@@ -3,10 +3,11 @@
 const SCALED: bool = true;
 const OFFSET: bool = true;
 
+fn row_quads() -> u32 { return params.blocks; }
+
 fn load_quants(row: u32, block: u32) -> Quants {
-  let first = row * params.scale_words;
-  let sm = k_scale_min(first + (block >> 3u) * 4u, block & 7u);
-  let bits = scales[first + (params.blocks >> 1u) + block];
-  let q = add_fifth_bits(nibbles(quants[row * params.blocks + block]), bits);
+  let sm = k_scale_min(row, block);
+  let bits = scale_word(row, (params.blocks >> 1u) + block);
+  let q = add_fifth_bits(nibbles(quad(row, block)), bits);
   return Quants(q, sm.x, -sm.y);
 }

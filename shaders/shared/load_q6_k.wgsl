@@ -9,19 +9,20 @@ fn sixth4(bits: u32) -> vec4<f32> {
 const SCALED: bool = false;
 const OFFSET: bool = false;
 
+fn row_quads() -> u32 { return params.blocks / 8u * 12u; }
+
 fn load_quants(row: u32, block: u32) -> Quants {
   let superblock = block >> 3u;
   let j = block & 7u;
-  let first = row * params.scale_words;
   let supers = params.blocks >> 3u;
-  let i = (row * supers + superblock) * 12u;
-  let pair = quants[i + 8u + (j >> 1u)];
+  let i = superblock * 12u;
+  let pair = quad(row, i + 8u + (j >> 1u));
   let high = select(pair.xy, pair.zw, (j & 1u) == 1u);
-  let d = half_at(scales[first + supers * 4u + (superblock >> 1u)], superblock);
-  let word = scales[first + superblock * 4u + (j >> 1u)];
+  let d = half_at(scale_word(row, supers * 4u + (superblock >> 1u)), superblock);
+  let word = scale_word(row, superblock * 4u + (j >> 1u));
   let both = vec4<f32>(unpack4xI8(word));
   let s = d * select(both.xy, both.zw, (j & 1u) == 1u);
-  let w = nibbles(quants[i + j]);
+  let w = nibbles(quad(row, i + j));
   return Quants(Block32(
     (w.a + sixth4(high.x) - 32.0) * s.x, (w.b + sixth4(high.x >> 8u) - 32.0) * s.x,
     (w.c + sixth4(high.x >> 16u) - 32.0) * s.x, (w.d + sixth4(high.x >> 24u) - 32.0) * s.x,

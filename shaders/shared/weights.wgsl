@@ -1,17 +1,26 @@
 // A block of 32 consecutive weights of one row. Contract of every load_*.wgsl:
 //   fn load_quants(row: u32, block: u32) -> Quants
-// reading the bindings `quants` (array<vec4<u32>>) and `scales` (array<u32>) and
-// params.blocks (blocks per row), params.scale_words (u32 words of `scales` per row), and
+//   fn row_quads() -> u32: vec4 of `quants` per row
+// reading what planes_*.wgsl offer: quad(row, i), the row's i-th vec4 of quants, scale_word(row, i) and scale_quad(row, i),
+// and params.blocks (blocks per row), and
 //   const SCALED, OFFSET: bool — whether weights are q * scale, and + offset; else they are q itself.
 struct Quants { q: Block32, scale: f32, offset: f32 }
 
 // Σ weight * x over the block; x_sum is Σ x, which only formats with an offset need. Scale and offset are the same for
 // all 32: applied to the sums, they cost once.
-fn quants_dot(w: Quants, x: Block32, x_sum: f32) -> f32 {
-  var dot = block_dot(w.q, x);
+fn quants_dot(w: Quants, x: Block32, x_sum: f32) -> f32 { return quants_scaled(w, block_dot(w.q, x), x_sum); }
+
+// The same, of Σ q * x.
+fn quants_scaled(w: Quants, q_dot: f32, x_sum: f32) -> f32 {
+  var dot = q_dot;
   if (SCALED) { dot *= w.scale; }
   if (OFFSET) { dot = fma(w.offset, x_sum, dot); }
   return dot;
+}
+
+// s + Σ w * x
+fn dot4(w: vec4<f32>, x: vec4<f32>, s: f32) -> f32 {
+  return fma(w.w, x.w, fma(w.z, x.z, fma(w.y, x.y, fma(w.x, x.x, s))));
 }
 
 // The weights themselves.
@@ -64,7 +73,7 @@ fn add_fifth_bits(w: Block32, bits: u32) -> Block32 {
     w.e + fifth4(bits >> 16u), w.f + fifth4(bits >> 20u), w.g + fifth4(bits >> 24u), w.h + fifth4(bits >> 28u));
 }
 
-// f16 number `i` of a plane that packs two per word, counted from word `first`.
+// f16 number `i` of a plane that packs two per word, in the word that holds it.
 fn half_at(pair: u32, i: u32) -> f32 {
   let both = unpack2x16float(pair);
   return select(both.x, both.y, (i & 1u) == 1u);

@@ -37,6 +37,9 @@ pub struct AdapterFacts {
     pub max_binding_bytes: u64,
     /// Storage buffers per shader stage.
     pub max_storage_buffers: u32,
+    /// Storage textures of 16-byte texels that a shader may read; 0: none.
+    #[serde(default)]
+    pub max_storage_textures: u32,
     /// Invocations per workgroup.
     pub max_invocations: u32,
     /// Workgroup memory, bytes.

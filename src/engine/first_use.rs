@@ -113,6 +113,7 @@ mod tests {
     use crate::gpu::device::Fault;
     use crate::gpu::{AdapterChoice, GpuOptions};
     use crate::kernels::matvec::Team;
+    use crate::kernels::weights::Store;
 
     fn gpu(checked: bool) -> Gpu {
         let options = GpuOptions { checked, ..GpuOptions::default() };
@@ -168,9 +169,13 @@ mod tests {
             Team::Workgroup => ("let sum = team_partial[0];", "let sum = -team_partial[0];"),
         };
         let (gpu, found) = verdict(false, Some(Fault { kernel: "matvec", find, replace }));
-        let wrong = Variants::of(&self::gpu(false)).team.class();
+        let before = Variants::of(&self::gpu(false));
+        let wrong = before.team.class();
+        // Where weights are in tiles it is this team that reads them.
+        let tiles = (before.store == Store::Tiles).then_some(Store::TILES_CLASS);
+        let expected = [wrong].into_iter().chain(tiles).collect::<Vec<_>>();
         assert!(!gpu.is_checked());
-        assert_eq!((found.failed_classes, found.need_checks), (classes(&[wrong]), classes(&[])));
+        assert_eq!((found.failed_classes, found.need_checks), (classes(&expected), classes(&[])));
         assert!(gpu.is_banned(wrong) && Variants::of(&gpu).team.class() != wrong);
         // Nothing can take this one's place.
         let (gpu, found) = verdict(false, Some(Fault { kernel: "glu", find: "= act(", replace: "= -act(" }));

@@ -17,7 +17,7 @@ use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::variants::{self, Variants};
 use crate::kernels::weights::{BLOCK, Part};
-use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matmul, matvec, sample, top_k};
+use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matvec, sample, top_k};
 use crate::model::ModelSpec;
 use crate::model::spec::{Activation, RopeStyle};
 use crate::plan::memory;
@@ -472,8 +472,11 @@ impl Builder<'_> {
         for part in matrix.parts {
             let bias = self.bias_of(&matrix, part)?;
             let linear = Linear { x, ..self.linear_of(&matrix, part, bias.as_ref()) };
-            let variant = self.variants.matmul(part.dtype);
-            self.steps.push(matmul::step(self.gpu, matrix.label, variant, linear)?);
+            self.steps.push(self.variants.many(part.dtype, part.store()).step(
+                self.gpu,
+                matrix.label,
+                linear,
+            )?);
         }
         Ok(())
     }

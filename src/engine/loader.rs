@@ -7,7 +7,7 @@ use crate::base::DType;
 use crate::engine::EngineError;
 use crate::formats::{Archive, TensorInfo};
 use crate::gpu::{Gpu, Slice};
-use crate::kernels::weights::{BLOCK, Part};
+use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::plan::weights::fitting;
 use crate::quant::{self, PlaneLayout};
 
@@ -61,8 +61,13 @@ impl Loader<'_> {
             let run = names[i..].iter().take_while(|name| same(name)).count();
             let run = &names[i..i + run];
             let layout = layout(names[i], target.dtype, cols)?;
-            let rows: usize = run.iter().map(|name| self.info(name).map_or(0, |t| t.shape[0])).sum();
-            let fresh = allocate(self.gpu, label, &layout, row, rows)?;
+            let heights: Vec<usize> =
+                run.iter().map(|name| self.info(name).map_or(0, |t| t.shape[0])).collect();
+            let rows = heights.iter().sum();
+            // Each of the stacked matrices is written from the first row of a tile on.
+            let whole = heights[..heights.len() - 1].iter().all(|rows| rows.is_multiple_of(Store::TILE));
+            let store = if whole { Store::of(self.gpu) } else { Store::Rows };
+            let fresh = allocate(self.gpu, label, store, &layout, row, rows)?;
             let mut first = row;
             for name in run {
                 self.fill(name, &fresh, first)?;
@@ -113,7 +118,8 @@ impl Loader<'_> {
         let layout = parts[0].layout;
         let file_row = info.dtype.row_bytes(layout.cols).unwrap_or(0).max(1);
         let data = archive.bytes(info);
-        let rows_per_piece = (PIECE_BYTES / file_row.max(layout.quant_row_bytes)).max(1);
+        let rows_per_piece =
+            (PIECE_BYTES / file_row.max(layout.quant_row_bytes)).max(1).next_multiple_of(Store::TILE);
         let mut planes = (Vec::new(), Vec::new());
         let rows = info.shape[0];
         let mut row = 0;
@@ -127,11 +133,7 @@ impl Loader<'_> {
             let bytes = &data[row * file_row..(row + n) * file_row];
             convert(info.dtype, &layout, bytes, &mut planes)
                 .map_err(|cause| EngineError::Tensor { tensor: name.to_owned(), cause })?;
-            let to = (at - part.first_row) as u64;
-            self.gpu.write_large(&part.quants, to * layout.quant_row_bytes as u64, &planes.0)?;
-            if !planes.1.is_empty() {
-                self.gpu.write_large(&part.scales, to * layout.scale_row_bytes as u64, &planes.1)?;
-            }
+            part.write(self.gpu, at - part.first_row, &planes.0, &planes.1)?;
             self.done(bytes.len() as u64)?;
             row += n;
         }
@@ -143,18 +145,23 @@ impl Loader<'_> {
 pub(super) fn allocate(
     gpu: &Gpu,
     label: &str,
+    store: Store,
     layout: &PlaneLayout,
     first: usize,
     rows: usize,
 ) -> Result<Vec<Part>, EngineError> {
-    let widest = layout.quant_row_bytes.max(layout.scale_row_bytes) as u64;
-    let most = usize::try_from(gpu.max_bound_bytes() / widest.max(1)).unwrap_or(usize::MAX).max(1);
-    let n = rows.div_ceil(most);
-    let share = rows.div_ceil(n.max(1));
+    let widest = layout.quant_row_bytes.max(layout.scale_row_bytes);
+    let most = |store: Store| {
+        let rows = store.max_bytes(gpu) / store.plane_bytes(store.tile(), widest).max(1);
+        usize::try_from(rows).unwrap_or(usize::MAX).saturating_mul(store.tile())
+    };
+    let store = if most(store) == 0 { Store::Rows } else { store };
+    let n = rows.div_ceil(most(store).max(1));
+    let share = rows.div_ceil(n.max(1)).next_multiple_of(store.tile());
     (0..n)
         .map(|i| {
             let rows = share.min(rows - i * share);
-            Ok(Part::allocate(gpu, label, layout.dtype, first + i * share, rows, *layout)?)
+            Ok(Part::allocate(gpu, label, store, first + i * share, rows, *layout)?)
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use crate::engine::loader;
 use crate::engine::weights::{Layer, Weights};
 use crate::gpu::{Gpu, Slice};
 use crate::kernels::random;
-use crate::kernels::weights::{BLOCK, Part};
+use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::model::ModelSpec;
 use crate::plan::weights::{Matrices, Matrix};
 
@@ -73,7 +73,8 @@ impl<'a> Random<'a> {
         let mut row = 0;
         for matrix in stack {
             let layout = loader::layout("random weights", matrix.dtype, matrix.cols)?;
-            let fresh = loader::allocate(self.gpu, "random weights", &layout, row, matrix.rows)?;
+            let fresh =
+                loader::allocate(self.gpu, "random weights", Store::of(self.gpu), &layout, row, matrix.rows)?;
             for part in &fresh {
                 self.seed = self.seed.wrapping_add(0x9E37_79B9);
                 random::fill_part(self.gpu, part, self.seed)?;

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::base::{AdapterFacts, AdapterKind};
-use crate::gpu::{GpuError, memory};
+use crate::gpu::{GpuError, memory, texture};
 
 /// Which adapter to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,6 +166,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterFacts {
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         max_buffer_bytes: limits.max_buffer_size,
         max_binding_bytes: limits.max_storage_buffer_binding_size,
+        max_storage_textures: texture::readable(adapter, &limits),
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         max_invocations: limits.max_compute_invocations_per_workgroup,
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,

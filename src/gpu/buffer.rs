@@ -13,6 +13,26 @@ pub struct Slice {
     pub bytes: u64,
 }
 
+/// What can be bound to a kernel.
+pub trait Bind {
+    /// As wgpu wants it.
+    fn resource(&self) -> Resource<'_>;
+}
+
+/// wgpu's word for it.
+pub type Resource<'a> = wgpu::BindingResource<'a>;
+
+impl Bind for Slice {
+    fn resource(&self) -> Resource<'_> {
+        debug_assert!(self.offset.is_multiple_of(BINDING_ALIGNMENT));
+        Resource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: std::num::NonZeroU64::new(self.bytes),
+        })
+    }
+}
+
 /// Host-visible memory that results are copied to.
 pub struct Readback {
     pub(super) buffer: wgpu::Buffer,
@@ -93,22 +113,36 @@ impl Gpu {
     fn raw_buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Slice, GpuError> {
         let device = &self.inner().device;
         let size = bytes.max(16).next_multiple_of(16);
+        let buffer = self.allocate(what, size, || {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(what),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        })?;
+        Ok(Slice { buffer, offset: 0, bytes: size })
+    }
+
+    /// What `create` makes of `bytes`, unless the driver refuses.
+    pub(super) fn allocate<T>(
+        &self,
+        what: &str,
+        bytes: u64,
+        create: impl FnOnce() -> T,
+    ) -> Result<T, GpuError> {
+        let device = &self.inner().device;
         let scope_memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let scope_rules = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(what),
-            size,
-            usage,
-            mapped_at_creation: false,
-        });
+        let made = create();
         let rules = pollster::block_on(scope_rules.pop());
         let memory = pollster::block_on(scope_memory.pop());
         self.check()?;
         if let Some(error) = memory.or(rules) {
             let (adapter, what, cause) = (self.facts().id(), what.to_owned(), error.to_string());
-            return Err(GpuError::OutOfMemory { adapter, what, bytes: size, cause });
+            return Err(GpuError::OutOfMemory { adapter, what, bytes, cause });
         }
-        Ok(Slice { buffer, offset: 0, bytes: size })
+        Ok(made)
     }
 
     /// Writes `data` at `offset` of the slice; both multiples of 4 (a ragged tail is zero-padded).

@@ -16,6 +16,8 @@ pub enum Access {
     Uniform,
     /// `var<uniform>` holding numbers that a dispatch before this one wrote: at most [`Slice::UNIFORM_BYTES`](crate::gpu::Slice)
     Constants,
+    /// `texture_storage_2d<rgba32uint, read>`: a [`Texture`](crate::gpu::Texture)
+    Texture,
 }
 
 /// What Rust knows of a kernel file: its bindings in order (group 0) and its parameters' fields.
@@ -61,6 +63,8 @@ pub struct Shader {
     pub consts: Vec<(&'static str, Const)>,
     /// Snippets in front of the kernel.
     pub snippets: Vec<Snippet>,
+    /// Bindings that this variant's snippets declare otherwise than the spec says.
+    pub bound_as: Vec<(&'static str, Access)>,
     /// Needs `enable f16;`.
     pub f16: bool,
     /// Needs subgroup operations.
@@ -86,6 +90,12 @@ pub struct Composed {
 }
 
 impl Shader {
+    /// Binding names and access, binding number = position.
+    pub fn bindings(&self) -> Vec<(&'static str, Access)> {
+        let access = |name| self.bound_as.iter().find(|(bound, _)| *bound == name).map(|(_, access)| *access);
+        self.spec.bindings.iter().map(|&(name, usual)| (name, access(name).unwrap_or(usual))).collect()
+    }
+
     /// A name unique to this variant, e.g. `matvec[WG=64,load_q4_0,reduce_subgroup]`.
     pub fn label(&self) -> String {
         let mut items: Vec<String> = Vec::new();
@@ -190,7 +200,14 @@ mod tests {
     fn errors_name_the_file_and_line() {
         let snippet = Snippet { path: "shared/s.wgsl", wgsl: "fn s() {}" };
         let consts = vec![("WG", Const::U32(64))];
-        let shader = Shader { spec: &SPEC, consts, snippets: vec![snippet], f16: true, subgroups: true };
+        let shader = Shader {
+            spec: &SPEC,
+            consts,
+            snippets: vec![snippet],
+            bound_as: vec![],
+            f16: true,
+            subgroups: true,
+        };
         let composed = shader.compose(ParamsForm::Uniform, false);
         let line = 1 + composed.text.lines().position(|l| l == "line two").expect("the kernel is there");
         assert_eq!(composed.explain(&format!("error at wgsl:{line}:3")), "error at k.wgsl:2:3");

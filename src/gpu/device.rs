@@ -340,6 +340,7 @@ fn limits(have: &wgpu::Limits, options: GpuOptions, immediates: bool) -> wgpu::L
     let mut limits = wgpu::Limits::defaults().or_worse_values_from(have);
     if !options.default_limits {
         limits.max_buffer_size = have.max_buffer_size;
+        limits.max_texture_dimension_2d = have.max_texture_dimension_2d;
         limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
         limits.max_compute_workgroup_storage_size = have.max_compute_workgroup_storage_size;
         limits.max_compute_invocations_per_workgroup = have.max_compute_invocations_per_workgroup;

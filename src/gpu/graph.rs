@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::buffer::{BINDING_ALIGNMENT, Readback};
+use crate::gpu::buffer::{Bind, Readback};
 use crate::gpu::compose::{ParamsForm, Shader};
 use crate::gpu::pipeline::Kernel;
 use crate::gpu::{Gpu, GpuError, Slice};
@@ -127,11 +127,11 @@ pub struct Pending {
 impl Gpu {
     /// Builds a step: makes its bind group, and leaves the kernel to [`Gpu::compile`].
     /// `bindings` are in the order of the kernel's spec, `params` is the kernel's `Params`.
-    pub fn step<P: Pod>(
+    pub fn step<B: Bind + ?Sized, P: Pod>(
         &self,
         label: impl Into<String>,
         shader: &Shader,
-        bindings: &[&Slice],
+        bindings: &[&B],
         params: P,
         grid: Grid,
     ) -> Result<Step, GpuError> {
@@ -144,21 +144,12 @@ impl Gpu {
             ParamsForm::Uniform if !params.is_empty() => Some(self.uniform(&label, &params)?),
             _ => None,
         };
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = bindings
-            .iter()
-            .copied()
-            .chain(&uniform)
-            .enumerate()
-            .map(|(i, slice)| wgpu::BindGroupEntry {
-                binding: i as u32,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &slice.buffer,
-                    offset: slice.offset,
-                    size: std::num::NonZeroU64::new(slice.bytes),
-                }),
-            })
+        let resources =
+            bindings.iter().map(|bound| bound.resource()).chain(uniform.as_ref().map(Slice::resource));
+        let entries: Vec<_> = resources
+            .zip(0..)
+            .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
             .collect();
-        debug_assert!(bindings.iter().all(|s| s.offset % BINDING_ALIGNMENT == 0));
         let device = &self.inner().device;
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {

@@ -9,12 +9,14 @@ pub mod graph;
 mod memory;
 pub mod pipeline;
 mod pipeline_cache;
+pub mod texture;
 pub mod timing;
 
 pub use adapter::{AdapterChoice, adapters};
-pub use buffer::{Readback, Slice};
+pub use buffer::{Bind, Readback, Resource, Slice};
 pub use compose::{Access, Const, KernelSpec, Shader, Snippet};
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
 pub use graph::{Extent, Graph, Grid, Step};
 pub use memory::main_memory_available;
+pub use texture::Texture;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::gpu::compose::{Access, ParamsForm, Shader};
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::{Gpu, GpuError, Texture};
 
 /// A kernel variant on a device. It is compiled by [`Gpu::compile`], at the latest when it first runs.
 pub struct Kernel {
@@ -140,27 +140,30 @@ fn shader_module(device: &wgpu::Device, label: &str, wgsl: &str, checked: bool) 
 }
 
 fn bind_group_layout(device: &wgpu::Device, shader: &Shader, form: ParamsForm) -> wgpu::BindGroupLayout {
-    let entry = |binding: usize, ty: wgpu::BufferBindingType| wgpu::BindGroupLayoutEntry {
-        binding: binding as u32,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-        count: None,
+    let buffer = |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
+    let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only });
+    let ty = |access| match access {
+        Access::Read => storage(true),
+        Access::Write => storage(false),
+        Access::Uniform | Access::Constants => buffer(wgpu::BufferBindingType::Uniform),
+        Access::Texture => wgpu::BindingType::StorageTexture {
+            access: wgpu::StorageTextureAccess::ReadOnly,
+            format: Texture::FORMAT,
+            view_dimension: wgpu::TextureViewDimension::D2,
+        },
     };
-    let mut entries: Vec<wgpu::BindGroupLayoutEntry> = (shader.spec.bindings.iter().enumerate())
-        .map(|(i, (_, access))| {
-            entry(
-                i,
-                match access {
-                    Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                    Access::Write => wgpu::BufferBindingType::Storage { read_only: false },
-                    Access::Uniform | Access::Constants => wgpu::BufferBindingType::Uniform,
-                },
-            )
+    let mut types: Vec<_> = shader.bindings().into_iter().map(|(_, access)| ty(access)).collect();
+    if form == ParamsForm::Uniform && !shader.spec.params.is_empty() {
+        types.push(ty(Access::Uniform));
+    }
+    let entries: Vec<_> = (types.into_iter().zip(0..))
+        .map(|(ty, binding)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty,
+            count: None,
         })
         .collect();
-    if form == ParamsForm::Uniform && !shader.spec.params.is_empty() {
-        entries.push(entry(entries.len(), wgpu::BufferBindingType::Uniform));
-    }
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some(shader.spec.name),
         entries: &entries,
@@ -184,7 +187,14 @@ mod tests {
 
     /// 1 / 0, which is 1 where shaders are checked.
     fn quotient(gpu: &Gpu) -> u32 {
-        let shader = Shader { spec: &OURS, consts: vec![], snippets: vec![], f16: false, subgroups: false };
+        let shader = Shader {
+            spec: &OURS,
+            consts: vec![],
+            snippets: vec![],
+            bound_as: vec![],
+            f16: false,
+            subgroups: false,
+        };
         let y = gpu.buffer("y", 16).expect("small");
         let step = gpu.step("1 / 0", &shader, &[&y], 7u32, [Extent::Fixed(1); 3]).expect("valid");
         gpu.run(&Graph { steps: vec![step] }, State::default()).expect("runs");
@@ -210,8 +220,15 @@ mod tests {
         let gpu = open(GpuOptions::default());
         let kernel = |spec: &'static KernelSpec, wg: u32| {
             let consts = vec![("WG", crate::gpu::Const::U32(wg))];
-            gpu.kernel(&Shader { spec, consts, snippets: vec![], f16: false, subgroups: false })
-                .expect("a kernel")
+            gpu.kernel(&Shader {
+                spec,
+                consts,
+                snippets: vec![],
+                bound_as: vec![],
+                f16: false,
+                subgroups: false,
+            })
+            .expect("a kernel")
         };
         let good: Vec<_> = (1..=12).map(|wg| kernel(&GOOD, wg)).collect();
         assert_eq!(
@@ -236,7 +253,8 @@ mod tests {
         let y = gpu.buffer("y", 16).expect("small");
         let step = |spec: &'static KernelSpec, wg: u32| {
             let consts = vec![("WG", crate::gpu::Const::U32(wg))];
-            let shader = Shader { spec, consts, snippets: vec![], f16: false, subgroups: false };
+            let shader =
+                Shader { spec, consts, snippets: vec![], bound_as: vec![], f16: false, subgroups: false };
             gpu.step("late", &shader, &[&y], (), [Extent::Fixed(1); 3]).expect("valid")
         };
         let late = Graph { steps: vec![step(&GOOD, 33)] };

@@ -93,7 +93,14 @@ mod tests {
     };
 
     fn works(gpu: &Gpu) {
-        let shader = Shader { spec: &TWICE, consts: vec![], snippets: vec![], f16: false, subgroups: false };
+        let shader = Shader {
+            spec: &TWICE,
+            consts: vec![],
+            snippets: vec![],
+            bound_as: vec![],
+            f16: false,
+            subgroups: false,
+        };
         let y = gpu.buffer("y", 16).expect("small");
         let step = gpu.step("twice", &shader, &[&y], 21u32, [Extent::Fixed(1); 3]).expect("valid");
         gpu.run(&Graph { steps: vec![step] }, State::default()).expect("runs");

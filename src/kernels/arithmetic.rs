@@ -67,7 +67,7 @@ pub fn shader(numbers: Numbers) -> Shader {
         }
     };
     let f16 = numbers == Numbers::F16;
-    Shader { spec: &SPEC, consts, snippets: vec![snippet], f16, subgroups: false }
+    Shader { spec: &SPEC, consts, snippets: vec![snippet], bound_as: vec![], f16, subgroups: false }
 }
 
 /// One dispatch of `groups` workgroups; `result`: [groups · [`WG`]] f32.

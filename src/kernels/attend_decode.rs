@@ -93,7 +93,7 @@ pub fn shader(variant: Variant) -> Shader {
         snippets.push(snippet!("shared/octet_own.wgsl"));
     }
     let subgroups = reduce.subgroups() || variant.broadcast.is_some();
-    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups }
+    Shader { spec: &SPEC, consts, snippets, bound_as: vec![], f16: false, subgroups }
 }
 
 fn workgroup(head_dim: usize, broadcast: Option<u32>) -> u32 {

@@ -35,7 +35,7 @@ pub fn partial_floats(head_dim: usize) -> usize {
 /// The variant for this width of heads.
 pub fn shader(head_dim: usize) -> Shader {
     let consts = vec![("WG", Const::U32(WG)), ("HEAD_DIM", Const::U32(head_dim as u32))];
-    Shader { spec: &SPEC, consts, snippets: Vec::new(), f16: false, subgroups: false }
+    Shader { spec: &SPEC, consts, snippets: Vec::new(), bound_as: vec![], f16: false, subgroups: false }
 }
 
 /// One dispatch, in runs whose attention is split. `partial`: [n_tokens, splits, heads, head_dim + 2] f32;

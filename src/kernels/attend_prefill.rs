@@ -56,7 +56,7 @@ pub fn shader(geometry: Geometry) -> Shader {
         ("COLS", Const::U32(cols)),
     ];
     let snippets = vec![reduce::state(), geometry.kv.snippet()];
-    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: false }
+    Shader { spec: &SPEC, consts, snippets, bound_as: vec![], f16: false, subgroups: false }
 }
 
 /// One dispatch for all tokens of the run.

@@ -4,10 +4,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::base::DType;
 use crate::gpu::graph::State;
-use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
+use crate::gpu::{Access, Bind, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
 use crate::kernels::linear;
-use crate::kernels::weights::{self, BLOCK, NATIVE, Part};
+use crate::kernels::weights::{self, BLOCK, NATIVE, Part, Store};
 use crate::quant::{self, PlaneLayout};
 
 /// Parameters; see the shader.
@@ -38,9 +38,10 @@ pub static SPEC: KernelSpec = KernelSpec {
 const WG: u32 = 64;
 
 /// The variant for an embedding of `dtype`.
-pub fn shader(dtype: DType) -> Shader {
-    let (consts, snippets) = (vec![("WG", Const::U32(WG))], weights::loader(dtype));
-    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: false }
+pub fn shader(dtype: DType, store: Store) -> Shader {
+    let (snippets, bound_as) = weights::loader(dtype, store);
+    let consts = vec![("WG", Const::U32(WG))];
+    Shader { spec: &SPEC, consts, snippets, bound_as, f16: false, subgroups: false }
 }
 
 /// One dispatch: looks up the tokens that lie in this part of the matrix. `tokens`: `[n_tokens]` u32,
@@ -49,14 +50,17 @@ pub fn step(gpu: &Gpu, label: &str, part: &Part, tokens: &Slice, y: &Slice) -> R
     let (blocks, scale_words) = (part.blocks(), part.scale_words());
     let params = Params { blocks, scale_words, first_row: part.first_row as u32, rows: part.rows as u32 };
     let grid = [Extent::Fixed(blocks.div_ceil(WG)), Extent::TokensPer(1), Extent::Fixed(1)];
-    let bindings = [&part.quants, &part.scales, tokens, y];
+    let bindings: [&dyn Bind; 4] = [&part.quants, &part.scales, tokens, y];
     let row_bytes = part.layout.quant_row_bytes + part.layout.scale_row_bytes;
-    Ok(gpu.step(label, &shader(part.dtype), &bindings, params, grid)?.moving(row_bytes as u64))
+    Ok(gpu.step(label, &shader(part.dtype, part.store()), &bindings, params, grid)?.moving(row_bytes as u64))
 }
 
 /// Every variant, for the shader tests.
 pub fn all() -> Vec<Shader> {
-    NATIVE.map(shader).into()
+    NATIVE
+        .into_iter()
+        .flat_map(|dtype| [Store::Rows, Store::Tiles].map(|store| shader(dtype, store)))
+        .collect()
 }
 
 /// Every type; tokens below, in and above the part's rows, and what `argmax` says of rows without a number.
@@ -64,25 +68,27 @@ pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for dtype in NATIVE {
         for (i, &cols) in linear::widths(dtype).iter().enumerate() {
-            let label = format!("{dtype} rows 10..15 of width {cols}");
-            let check = Check::new("embed", "embed", label, move |gpu| run_case(gpu, dtype, cols));
-            checks.push(check.quick(i == 1 && weights::QUICK.contains(&dtype)));
+            for (store, class) in [(Store::Rows, "embed"), (Store::Tiles, Store::TILES_CLASS)] {
+                let label = format!("{dtype} rows 10..15 of width {cols}{store}");
+                let check = Check::new("embed", class, label, move |gpu| run_case(gpu, dtype, cols, store));
+                // One width is enough for tiles; the others are about ragged rows.
+                if store == Store::Rows || i == 1 {
+                    checks.push(check.quick(i == 1 && weights::QUICK.contains(&dtype)));
+                }
+            }
         }
     }
     checks
 }
 
-fn run_case(gpu: &Gpu, dtype: DType, cols: usize) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
+fn run_case(gpu: &Gpu, dtype: DType, cols: usize, store: Store) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
     const FIRST: usize = 10;
     const ROWS: usize = 5;
     let file = linear::random_rows(dtype, ROWS, cols, 23);
     let layout = PlaneLayout::new(dtype, cols).expect("checks use native types and whole blocks");
     let (quants, scales) = weights::repack(&layout, &file).expect("whole rows");
-    let part = Part::allocate(gpu, "check embedding", dtype, FIRST, ROWS, layout)?;
-    gpu.write(&part.quants, 0, &quants);
-    if !scales.is_empty() {
-        gpu.write(&part.scales, 0, &scales);
-    }
+    let part = Part::allocate(gpu, "check embedding", store, FIRST, ROWS, layout)?;
+    part.write(gpu, 0, &quants, &scales)?;
     let tokens = [14u32, 9, 10, 15, 10, 0, 12, u32::MAX];
     let stride = cols.next_multiple_of(BLOCK);
     let tokens_slice = gpu.upload("check tokens", bytemuck::cast_slice(&tokens))?;

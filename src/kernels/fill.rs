@@ -82,7 +82,7 @@ impl Pattern {
 /// The only variant.
 pub fn shader() -> Shader {
     let consts = vec![("WG", Const::U32(WG))];
-    Shader { spec: &SPEC, consts, snippets: vec![], f16: false, subgroups: false }
+    Shader { spec: &SPEC, consts, snippets: vec![], bound_as: vec![], f16: false, subgroups: false }
 }
 
 /// One dispatch over all words of `data`.

@@ -96,7 +96,7 @@ fn normal_cdf(x: f64) -> f64 {
 /// The variant with this activation.
 pub fn shader(act: Act) -> Shader {
     let (consts, snippets) = (vec![("WG", Const::U32(WG))], vec![act.snippet()]);
-    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: false }
+    Shader { spec: &SPEC, consts, snippets, bound_as: vec![], f16: false, subgroups: false }
 }
 
 /// One dispatch. `x`: [n_tokens, x_stride] f32 holding gate then up, each `inter` wide;

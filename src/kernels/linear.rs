@@ -7,11 +7,11 @@ use half::f16;
 
 use crate::base::DType;
 use crate::gpu::graph::State;
-use crate::gpu::{Access, Gpu, GpuError, Slice, Step};
+use crate::gpu::{Access, Bind, Gpu, GpuError, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
 use crate::kernels::glu::Act;
 use crate::kernels::matvec::{Fused, Norm};
-use crate::kernels::weights::{self, BLOCK, Part};
+use crate::kernels::weights::{self, BLOCK, Part, Store};
 use crate::quant::{self, PlaneLayout};
 
 /// Parameters of both kernels; see `matvec.wgsl`.
@@ -93,7 +93,7 @@ impl Linear<'_> {
     }
 
     /// The slices in the order of [`BINDINGS`]. `empty` stands where there is no bias.
-    pub fn bindings<'b>(&'b self, empty: &'b Slice) -> [&'b Slice; 6] {
+    pub fn bindings<'b>(&'b self, empty: &'b Slice) -> [&'b dyn Bind; 6] {
         let part = self.part;
         [&part.quants, &part.scales, self.x, self.bias.unwrap_or(empty), self.y, self.state]
     }
@@ -110,8 +110,17 @@ pub struct Case {
     pub n: usize,
     /// What is done beside the product.
     pub form: Form,
+    /// How weights are stored.
+    pub store: Store,
     /// x may be bound as a uniform buffer, by those who like that.
     pub few: bool,
+}
+
+impl Case {
+    /// The class of checks it belongs to: weights in tiles are one, else it is that of the kernel's variant.
+    pub fn class(self, variant: &str) -> String {
+        if self.store == Store::Tiles { Store::TILES_CLASS.into() } else { variant.into() }
+    }
 }
 
 /// What a check does beside the product.
@@ -256,11 +265,8 @@ pub fn check(
         data.x[case.cols / 2] = 300.0; // one outlier, as real activations have
         let layout = PlaneLayout::new(dtype, case.cols).expect("checks use native types and whole blocks");
         let (quants, scales) = weights::repack(&layout, &data.file).expect("whole rows");
-        let part = Part::allocate(gpu, "check weights", dtype, 0, case.rows, layout)?;
-        gpu.write(&part.quants, 0, &quants);
-        if !scales.is_empty() {
-            gpu.write(&part.scales, 0, &scales);
-        }
+        let part = Part::allocate(gpu, "check weights", case.store, 0, case.rows, layout)?;
+        part.write(gpu, 0, &quants, &scales)?;
         let padded = |rows: &[f32]| check::padded(rows, case.cols, case.cols.next_multiple_of(BLOCK));
         let gains = check::floats(gpu, &padded(&data.gains))?;
         let x_slice = match case.few {

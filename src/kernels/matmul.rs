@@ -7,7 +7,7 @@ use crate::kernels::check::Check;
 use crate::kernels::linear::{self, Case, Form, Linear};
 use crate::kernels::matvec::Fused;
 use crate::kernels::reduce;
-use crate::kernels::weights::{self, NATIVE};
+use crate::kernels::weights::{self, NATIVE, Store};
 
 /// The kernel.
 pub static SPEC: KernelSpec = KernelSpec {
@@ -60,13 +60,14 @@ pub fn shader(dtype: DType, variant: Variant) -> Shader {
     };
     let consts =
         vec![("BM", Const::U32(variant.bm)), ("BN", Const::U32(variant.bn)), ("tile", Const::Type(tile))];
-    let mut snippets = weights::loader(dtype);
+    let (mut snippets, bound_as) = weights::loader(dtype, Store::Rows);
     snippets.push(reduce::state());
-    Shader { spec: &SPEC, consts, snippets, f16: variant.tile == Tile::F16, subgroups: false }
+    Shader { spec: &SPEC, consts, snippets, bound_as, f16: variant.tile == Tile::F16, subgroups: false }
 }
 
-/// One dispatch over a part of a matrix.
+/// One dispatch over a part of a matrix, stored as [`Store::Rows`].
 pub fn step(gpu: &Gpu, label: &str, variant: Variant, linear: Linear<'_>) -> Result<Step, GpuError> {
+    assert_eq!(linear.part.store(), Store::Rows, "{label}: matvec takes tiles");
     let z = match linear.of_logits {
         true => Extent::LogitsPer(variant.bn),
         false => Extent::TokensPer(variant.bn),
@@ -83,6 +84,12 @@ pub fn all() -> Vec<Shader> {
     NATIVE.into_iter().flat_map(|dtype| tiles.map(|tile| shader(dtype, Variant::of(tile)))).collect()
 }
 
+fn check(dtype: DType, variant: Variant, case: Case, rounding: f64) -> Check {
+    let label = format!("{dtype} [{}, {}] × {}, tile {}", case.rows, case.cols, case.n, variant.class());
+    let run = move |gpu: &Gpu, linear: Linear<'_>, _: Fused<'_>| step(gpu, "check", variant, linear);
+    linear::check("matmul", variant.class().into(), label, dtype, case, rounding, run)
+}
+
 /// Every type × tile × odd shapes.
 pub fn checks(f16: bool) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -94,14 +101,9 @@ pub fn checks(f16: bool) -> Vec<Check> {
                 for (rows, n, form) in
                     [(1, 1, Form::Plain), (67, 33, Form::Epilogue), (130, 5, Form::Epilogue)]
                 {
-                    let case = Case { rows, cols, n, form, few: false };
-                    let label = format!("{dtype} [{rows}, {cols}] × {n}, tile {}", variant.class());
-                    let run = move |gpu: &Gpu, linear: Linear<'_>, _: Fused<'_>| {
-                        step(gpu, "check", variant, linear)
-                    };
-                    let class = variant.class().into();
-                    let check = linear::check("matmul", class, label, dtype, case, rounding, run);
-                    checks.push(check.quick(i == 1 && n == 5 && weights::QUICK.contains(&dtype)));
+                    let case = Case { rows, cols, n, form, few: false, store: Store::Rows };
+                    let quick = i == 1 && n == 5 && weights::QUICK.contains(&dtype);
+                    checks.push(check(dtype, variant, case, rounding).quick(quick));
                 }
             }
         }

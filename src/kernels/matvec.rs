@@ -5,12 +5,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::base::{AdapterFacts, DType};
 use crate::gpu::graph::linear_grid;
-use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Snippet, Step};
+use crate::gpu::{Access, Bind, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Snippet, Step};
 use crate::kernels::check::Check;
 use crate::kernels::glu::Act;
 use crate::kernels::linear::{self, Case, Form, Linear};
 use crate::kernels::reduce;
-use crate::kernels::weights::{self, NATIVE, snippet};
+use crate::kernels::weights::{self, NATIVE, Store, snippet};
 
 /// Parameters; see the shader.
 #[repr(C)]
@@ -23,45 +23,32 @@ pub struct Params {
 }
 
 /// The kernel.
-pub static SPEC: KernelSpec = spec(Access::Read);
-/// The kernel with x as a uniform buffer.
-pub static SPEC_CONSTANTS: KernelSpec = spec(Access::Constants);
-
-const fn spec(x: Access) -> KernelSpec {
-    KernelSpec {
-        name: "matvec",
-        wgsl: include_str!("../../shaders/matvec.wgsl"),
-        bindings: match x {
-            Access::Constants => const { &bindings(Access::Constants) },
-            _ => const { &bindings(Access::Read) },
-        },
-        params: &[
-            "rows",
-            "blocks",
-            "scale_words",
-            "x_stride",
-            "y_stride",
-            "y_first",
-            "accumulate",
-            "has_bias",
-            "of_logits",
-            "norm_cols",
-            "norm_eps",
-        ],
-    }
-}
-
-const fn bindings(x: Access) -> [(&'static str, Access); 7] {
-    [
+pub static SPEC: KernelSpec = KernelSpec {
+    name: "matvec",
+    wgsl: include_str!("../../shaders/matvec.wgsl"),
+    bindings: &[
         ("quants", Access::Read),
         ("scales", Access::Read),
-        ("x", x),
+        ("x", Access::Read),
         ("bias", Access::Read),
         ("y", Access::Write),
         ("norm", Access::Read),
         ("state", Access::Uniform),
-    ]
-}
+    ],
+    params: &[
+        "rows",
+        "blocks",
+        "scale_words",
+        "x_stride",
+        "y_stride",
+        "y_first",
+        "accumulate",
+        "has_bias",
+        "of_logits",
+        "norm_cols",
+        "norm_eps",
+    ],
+};
 
 /// A root-mean-square norm of x.
 #[derive(Clone, Copy)]
@@ -92,6 +79,8 @@ pub struct Kind {
     pub glu: Option<Act>,
     /// x is a uniform buffer.
     pub constants: bool,
+    /// Where weights are.
+    pub store: Store,
 }
 
 /// Who works on a row together.
@@ -246,6 +235,11 @@ impl Variant {
         self.cols > 1 && matches!(self.team, Team::Lane | Team::Broadcast { .. })
     }
 
+    /// Do invocations that run together have rows of their own, so that it matters where those are?
+    fn owns_lanes_of_tiles(self) -> bool {
+        matches!(self.team, Team::Lane | Team::Broadcast { .. }) && self.wg.is_multiple_of(Store::TILE as u32)
+    }
+
     /// Rows that one workgroup covers for sure: with the largest subgroup there are the fewest teams.
     fn rows_per_workgroup(self, largest_subgroup: u32) -> u32 {
         let teams = match self.team {
@@ -267,8 +261,9 @@ pub fn shader(dtype: DType, variant: Variant, kind: Kind) -> Shader {
         ("COLS", Const::U32(variant.cols)),
         ("NORM", Const::Bool(kind.norm)),
         ("GLU", Const::Bool(kind.glu.is_some())),
+        ("TILED", Const::Bool(kind.store == Store::Tiles && variant.owns_lanes_of_tiles())),
     ];
-    let mut snippets = weights::loader(dtype);
+    let (mut snippets, mut bound_as) = weights::loader(dtype, kind.store);
     snippets.extend([reduce::state(), variant.team.snippet(), kind.glu.unwrap_or(Act::Silu).snippet()]);
     match variant.team {
         Team::Broadcast { eight } => {
@@ -277,13 +272,15 @@ pub fn shader(dtype: DType, variant: Variant, kind: Kind) -> Shader {
         }
         _ => snippets.push(snippet!("shared/x_own.wgsl")),
     }
-    let (spec, x) = match kind.constants {
-        true => (&SPEC_CONSTANTS, snippet!("shared/x_constants.wgsl")),
-        false => (&SPEC, snippet!("shared/x_storage.wgsl")),
-    };
-    snippets.push(x);
+    snippets.push(match kind.constants {
+        true => snippet!("shared/x_constants.wgsl"),
+        false => snippet!("shared/x_storage.wgsl"),
+    });
+    if kind.constants {
+        bound_as.push(("x", Access::Constants));
+    }
     let subgroups = matches!(variant.team, Team::Subgroup | Team::Broadcast { .. });
-    Shader { spec, consts, snippets, f16: false, subgroups }
+    Shader { spec: &SPEC, consts, snippets, bound_as, f16: false, subgroups }
 }
 
 /// One dispatch over a part of a matrix.
@@ -314,7 +311,12 @@ pub fn fused_step(
     };
     let grid = linear_grid((part.rows as u32).div_ceil(rows_per_group), z);
     let constants = variant.reads_constants().then(|| linear.x.as_constants(gpu)).flatten();
-    let kind = Kind { norm: fused.norm.is_some(), glu: fused.glu, constants: constants.is_some() };
+    let kind = Kind {
+        norm: fused.norm.is_some(),
+        glu: fused.glu,
+        constants: constants.is_some(),
+        store: part.store(),
+    };
     let shader = shader(part.dtype, variant, kind);
     let empty = gpu.empty();
     let (norm_cols, norm_eps) = fused.norm.map_or((1, 0.0), |norm| (norm.cols as u32, norm.eps));
@@ -322,7 +324,7 @@ pub fn fused_step(
     let bias = linear.bias.unwrap_or(&empty);
     let norm = fused.norm.map_or(&empty, |norm| norm.weight);
     let x = constants.as_ref().unwrap_or(linear.x);
-    let bindings = [&part.quants, &part.scales, x, bias, linear.y, norm, linear.state];
+    let bindings: [&dyn Bind; 7] = [&part.quants, &part.scales, x, bias, linear.y, norm, linear.state];
     let step = gpu.step(label, &shader, &bindings, params, grid)?;
     Ok(step.moving(part.bytes() + fused.norm.map_or(0, |norm| norm.weight.bytes)))
 }
@@ -334,17 +336,22 @@ pub fn all() -> Vec<Shader> {
         for team in Team::ALL {
             let with = |cols, kind| shader(dtype, Variant::of(team, dtype, cols), kind);
             shaders.extend([1, 4, 16].map(|cols| with(cols, Kind::default())));
-            shaders.push(with(4, Kind { norm: true, glu: Some(Act::GeluErf), constants: false }));
+            shaders.push(with(4, Kind { norm: true, glu: Some(Act::GeluErf), ..Kind::default() }));
             shaders.push(with(1, Kind { norm: true, ..Kind::default() }));
             if Variant::of(team, dtype, 8).reads_constants() {
                 shaders.push(with(8, Kind { constants: true, ..Kind::default() }));
-                shaders.push(with(4, Kind { norm: true, glu: Some(Act::Silu), constants: true }));
+                let constants = true;
+                shaders
+                    .push(with(4, Kind { norm: true, glu: Some(Act::Silu), constants, ..Kind::default() }));
+                let tiles = Kind { store: Store::Tiles, ..Kind::default() };
+                shaders.push(with(1, Kind { norm: true, ..tiles }));
+                shaders.push(with(4, Kind { glu: Some(Act::GeluTanh), constants, ..tiles }));
             }
         }
     }
     shaders.extend(Act::ALL.map(|act| {
         let variant = Variant::of(Team::Subgroup, DType::Q4_0, 1);
-        shader(DType::Q4_0, variant, Kind { norm: true, glu: Some(act), constants: false })
+        shader(DType::Q4_0, variant, Kind { norm: true, glu: Some(act), ..Kind::default() })
     }));
     shaders
 }
@@ -373,7 +380,7 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                     let glu = rows == 66 && n == 5;
                     let accumulated = rows == 130;
                     let short = i == 1 && weights::QUICK.contains(&dtype);
-                    let case = Case { rows, cols: width, n, form, few: false };
+                    let case = Case { rows, cols: width, n, form, few: false, store: Store::Rows };
                     checks.push(check(dtype, variant, case).quick(short && (plain || glu)));
                     if variant.reads_constants() && (glu || accumulated) {
                         checks.push(check(dtype, variant, Case { few: true, ..case }).quick(short));
@@ -382,12 +389,34 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
             }
         }
     }
+    checks.extend(NATIVE.into_iter().flat_map(|dtype| tile_checks(facts, dtype)));
     checks
+}
+
+/// Weights in tiles, for the team that CPU adapters use: rows that fill no tile, halves of gates and ups that begin within
+/// one, quants of several lines of texels.
+fn tile_checks(facts: &AdapterFacts, dtype: DType) -> Vec<Check> {
+    let teams = [Team::Broadcast { eight: true }, Team::Broadcast { eight: false }, Team::Lane];
+    let team = teams.into_iter().find(|team| team.runs_on(facts)).unwrap_or(Team::Lane);
+    let cols = *linear::widths(dtype).last().expect("every type has widths");
+    let cases = [
+        (67, 1, 1, Form::Epilogue),
+        (134, 1, 1, Form::NormGlu(Act::Silu)),
+        // As prompts, too.
+        (130, 13, 8, Form::Epilogue),
+        (66, 5, 4, Form::NormGlu(Act::GeluTanh)),
+    ];
+    let quick = weights::QUICK.contains(&dtype);
+    let check = |(rows, n, per_group, form)| {
+        let case = Case { rows, cols, n, form, few: n > 1, store: Store::Tiles };
+        check(dtype, Variant::of(team, dtype, per_group), case).quick(quick && per_group != 4)
+    };
+    cases.map(check).into()
 }
 
 /// What a variant has to pass before the tuner may choose it: all it does on the way, with more and fewer rows and
 /// columns than it takes at once.
-pub fn checks_of(dtype: DType, variant: Variant) -> Vec<Check> {
+pub fn checks_of(dtype: DType, variant: Variant, store: Store) -> Vec<Check> {
     let n = variant.cols as usize;
     let widest = *linear::widths(dtype).last().expect("every type has widths");
     let forms = [
@@ -398,19 +427,19 @@ pub fn checks_of(dtype: DType, variant: Variant) -> Vec<Check> {
     ];
     let ways = if variant.reads_constants() { &[false, true][..] } else { &[false] };
     let cases = forms.into_iter().flat_map(|(rows, n, form)| {
-        ways.iter().map(move |few| Case { rows, cols: widest, n, form, few: *few })
+        ways.iter().map(move |few| Case { rows, cols: widest, n, form, few: *few, store })
     });
     cases.map(|case| check(dtype, variant, case)).collect()
 }
 
 fn check(dtype: DType, variant: Variant, case: Case) -> Check {
-    let Case { rows, cols, n, form, few } = case;
+    let Case { rows, cols, n, form, few, store } = case;
     let from = if few { ", x uniform" } else { "" };
-    let label = format!("{dtype} [{rows}, {cols}] × {n}, {} at once{form}{from}", variant.cols);
+    let label = format!("{dtype} [{rows}, {cols}] × {n}, {} at once{form}{from}{store}", variant.cols);
     let run = move |gpu: &Gpu, linear: Linear<'_>, fused: Fused<'_>| {
         fused_step(gpu, "check", variant, linear, fused)
     };
-    linear::check("matvec", variant.team.class().into(), label, dtype, case, 0.0, run)
+    linear::check("matvec", case.class(variant.team.class()), label, dtype, case, 0.0, run)
 }
 
 #[cfg(test)]

@@ -29,11 +29,10 @@ pub mod weights;
 use crate::gpu::{KernelSpec, Shader};
 
 /// Every kernel there is.
-pub const ALL: [&KernelSpec; 16] = [
+pub const ALL: [&KernelSpec; 15] = [
     &embed::SPEC,
     &rms_norm::SPEC,
     &matvec::SPEC,
-    &matvec::SPEC_CONSTANTS,
     &matmul::SPEC,
     &rope_kv::SPEC,
     &attend_decode::SPEC,

@@ -1,19 +1,50 @@
-//! Pseudo-random weights of every native type, made on the GPU: for measuring, and for models without files.
+//! Pseudo-random weights of every native type, made on the GPU, or by the host where they are stored in tiles: for measuring, and for models without files.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
 
 use crate::base::DType;
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Graph, Slice};
 use crate::kernels::fill::{self, Mask, Pattern};
-use crate::kernels::weights::Part;
+use crate::kernels::weights::{Part, Plane, Store};
+
+/// Bytes of weights that are made at a time on the host.
+const PIECE_BYTES: usize = 8 << 20;
 
 /// Fills the planes of `part`; weights come out at about ±0.03. Waits until that is done.
 pub fn fill_part(gpu: &Gpu, part: &Part, seed: u32) -> Result<(), GpuError> {
-    let (quants, scales) = patterns(part);
-    fill_words(gpu, &part.quants, &quants, seed)?;
-    if part.layout.scale_row_bytes > 0 {
-        fill_words(gpu, &part.scales, &scales, seed ^ 0x5CA1_E500)?;
+    let patterns = patterns(part);
+    let seeds = (seed, seed ^ 0x5CA1_E500);
+    match (&part.quants, &part.scales) {
+        (Plane::Rows(quants), Plane::Rows(scales)) => {
+            fill_words(gpu, quants, &patterns.0, seeds.0)?;
+            if part.layout.scale_row_bytes > 0 {
+                fill_words(gpu, scales, &patterns.1, seeds.1)?;
+            }
+            Ok(())
+        }
+        // The same numbers: the host can make them, too.
+        _ => {
+            let rows =
+                (PIECE_BYTES / part.layout.quant_row_bytes.max(1)).max(1).next_multiple_of(Store::TILE);
+            for first in (0..part.rows).step_by(rows) {
+                let rows = first..part.rows.min(first + rows);
+                let quants = words(&patterns.0, seeds.0, &rows, part.layout.quant_row_bytes);
+                let scales = words(&patterns.1, seeds.1, &rows, part.layout.scale_row_bytes);
+                part.write(gpu, first, bytemuck::cast_slice(&quants), bytemuck::cast_slice(&scales))?;
+            }
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// What [`fill_words`] leaves in these rows of a plane.
+fn words(pattern: &Pattern, seed: u32, rows: &Range<usize>, row_bytes: usize) -> Vec<u32> {
+    let row_words = (row_bytes / 4) as u32;
+    let word = |i| fill::word(pattern, seed, i);
+    (rows.start as u32 * row_words..rows.end as u32 * row_words).into_par_iter().map(word).collect()
 }
 
 /// Fills a buffer. Waits until that is done.

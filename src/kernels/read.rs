@@ -61,7 +61,7 @@ pub fn shader(variant: Variant) -> Shader {
         ("LOADS", Const::U32(variant.loads)),
         ("CONTIGUOUS", Const::Bool(variant.contiguous)),
     ];
-    Shader { spec: &SPEC, consts, snippets: vec![], f16: false, subgroups: false }
+    Shader { spec: &SPEC, consts, snippets: vec![], bound_as: vec![], f16: false, subgroups: false }
 }
 
 /// Bytes of `result` for `bytes` of data.

@@ -39,7 +39,7 @@ const WG: u32 = 128;
 pub fn shader(reduce: Reduce) -> Shader {
     let snippets = vec![reduce::state(), reduce.snippet()];
     let consts = vec![("WG", Const::U32(WG))];
-    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: reduce.subgroups() }
+    Shader { spec: &SPEC, consts, snippets, bound_as: vec![], f16: false, subgroups: reduce.subgroups() }
 }
 
 /// One norm over rows of `cols` floats, each padded with zeros to a multiple of 32.

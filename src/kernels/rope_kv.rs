@@ -71,7 +71,14 @@ pub fn shader(variant: Variant) -> Shader {
         ("QK_NORM", Const::Bool(variant.qk_norm)),
     ];
     let snippets = vec![reduce::state(), variant.reduce.snippet(), variant.geometry.kv.snippet(), rotary()];
-    Shader { spec: &SPEC, consts, snippets, f16: false, subgroups: variant.reduce.subgroups() }
+    Shader {
+        spec: &SPEC,
+        consts,
+        snippets,
+        bound_as: vec![],
+        f16: false,
+        subgroups: variant.reduce.subgroups(),
+    }
 }
 
 /// The buffers of one step.

@@ -6,7 +6,7 @@ use crate::gpu::device::Fault;
 pub const FAULTS: [Fault; 15] = [
     fault("embed", "y[i] = w.a;", "y[i] = -w.a;"),
     fault("rms_norm", "squares += v * v;", "squares -= v * v;"),
-    fault("matvec", "] += quants_dot(", "] -= quants_dot("),
+    fault("matvec", "] += quants_", "] -= quants_"),
     fault("matmul", "acc0 += w", "acc0 -= w"),
     fault("rope_kv", "turned(head[e]", "turned(-head[e]"),
     fault("attend_decode", "* shrink + weight", "* shrink - weight"),

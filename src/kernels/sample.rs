@@ -54,7 +54,14 @@ pub struct Sample<'a> {
 /// The only variant.
 pub fn shader() -> Shader {
     let consts = vec![("WG", Const::U32(MOST as u32))];
-    Shader { spec: &SPEC, consts, snippets: vec![reduce::state()], f16: false, subgroups: false }
+    Shader {
+        spec: &SPEC,
+        consts,
+        snippets: vec![reduce::state()],
+        bound_as: vec![],
+        f16: false,
+        subgroups: false,
+    }
 }
 
 /// One dispatch.

@@ -26,7 +26,7 @@ pub static SPEC: KernelSpec = KernelSpec {
 /// The only variant.
 pub fn shader() -> Shader {
     let consts = vec![("WG", Const::U32(256))];
-    Shader { spec: &SPEC, consts, snippets: vec![], f16: false, subgroups: false }
+    Shader { spec: &SPEC, consts, snippets: vec![], bound_as: vec![], f16: false, subgroups: false }
 }
 
 /// Bytes of the result for `k` elements.

@@ -1,13 +1,14 @@
 //! Which variants a device runs, and the list of all checks for it.
 
 use crate::base::{AdapterKind, DType};
-use crate::gpu::Gpu;
 use crate::gpu::graph::Split;
+use crate::gpu::{Gpu, GpuError, Step};
 use crate::kernels::check::Check;
+use crate::kernels::linear::Linear;
 use crate::kernels::matmul::{self, Tile};
 use crate::kernels::matvec::{self, Team};
 use crate::kernels::reduce::Reduce;
-use crate::kernels::weights::NATIVE;
+use crate::kernels::weights::{NATIVE, Store};
 use crate::kernels::{
     argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu, read, rms_norm,
     rope_kv, sample, top_k,
@@ -50,6 +51,8 @@ pub struct Variants {
     pub subgroup: u32,
     /// Matvec variants that the tuner found faster.
     pub tuned: Vec<(MatvecClass, matvec::Variant)>,
+    /// How weights are stored.
+    pub store: Store,
     /// How workgroups sum.
     pub reduce: Reduce,
     /// The one size of subgroups, where decode attention shall broadcast what they share.
@@ -98,6 +101,7 @@ impl Variants {
             team,
             subgroup: facts.subgroup_sizes[1],
             tuned: classes.filter_map(preferred).collect(),
+            store: Store::of(gpu),
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
             broadcast,
             split: Split { above: 4 * 64, splits, window: 0 },
@@ -119,6 +123,7 @@ impl Variants {
             Some(("matmul", _)) => {
                 [Tile::F32, self.tile].map(|tile| matmul::Variant::of(tile).class()).contains(&class)
             }
+            _ if class == Store::TILES_CLASS => self.store == Store::Tiles,
             _ => class != "sample" || self.sample,
         }
     }
@@ -144,10 +149,50 @@ impl Variants {
         matvec::Variant { wg: variant.wg.max(self.subgroup.min(64)), ..variant }
     }
 
+    /// How many columns (a prompt) are multiplied with weights of `dtype`, stored so.
+    pub fn many(&self, dtype: DType, store: Store) -> Many {
+        match store {
+            // Workgroup memory is only more memory to a CPU, and barriers cost it dearly. Measured: 9 times as fast on
+            // llvmpipe. SwiftShader has too few registers for it.
+            Store::Tiles => Many::Matvec(self.matvec(dtype, MANY_COLUMNS)),
+            Store::Rows => Many::Matmul(self.matmul(dtype)),
+        }
+    }
+
     /// The matmul variant for weights of `dtype`: weights of more than 11 bits are not rounded.
     pub fn matmul(&self, dtype: DType) -> matmul::Variant {
         let exact = matches!(dtype, DType::F32 | DType::BF16);
         matmul::Variant::of(if exact { Tile::F32 } else { self.tile })
+    }
+}
+
+/// Columns that matvec takes at once of many: more cost registers that CPUs do not have.
+const MANY_COLUMNS: u32 = 8;
+
+/// A kernel for many columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Many {
+    /// By tiles in workgroup memory.
+    Matmul(matmul::Variant),
+    /// A few columns at a time.
+    Matvec(matvec::Variant),
+}
+
+impl Many {
+    /// Columns that it takes together.
+    pub fn together(self) -> u32 {
+        match self {
+            Many::Matmul(variant) => variant.bn,
+            Many::Matvec(variant) => variant.cols,
+        }
+    }
+
+    /// One dispatch over a part of a matrix.
+    pub fn step(self, gpu: &Gpu, label: &str, linear: Linear<'_>) -> Result<Step, GpuError> {
+        match self {
+            Many::Matmul(variant) => matmul::step(gpu, label, variant, linear),
+            Many::Matvec(variant) => matvec::step(gpu, label, variant, linear),
+        }
     }
 }
 
@@ -169,5 +214,6 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     checks.extend(fill::checks());
     checks.extend(read::checks());
     checks.extend(arithmetic::checks(facts.f16));
+    checks.retain(|check| check.class != Store::TILES_CLASS || Store::Tiles.runs_on(facts));
     checks
 }

@@ -13,8 +13,6 @@ use crate::plan::weights::{Matrices, Matrix};
 
 /// Tokens of a prompt that machines known by data sheets take at once, when nothing else is asked for.
 pub const SPEC_CHUNK: usize = 2048;
-/// Columns of a tile of the prompt kernels: work comes in these steps.
-const TILE: u32 = 32;
 
 /// What a plan is made for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -346,7 +344,7 @@ fn matmul(profile: &Profile, dtype: DType, tokens: u32) -> Result<(f64, f64), Pl
     let Some(nearest) = known.min_by_key(|m| m.columns.abs_diff(tokens)) else {
         return Err(PlanError::Unmeasured { what: format!("{dtype} matrices for prompts") });
     };
-    let tiles = |n: u32| f64::from(n.div_ceil(TILE));
+    let tiles = |n: u32| f64::from(n.div_ceil(nearest.together));
     Ok((nearest.fixed_s, tiles(tokens) / tiles(nearest.columns) / nearest.bytes_s.value))
 }
 

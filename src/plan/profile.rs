@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{AdapterFacts, DType};
 
 /// Version of the format: profiles of another version are measured anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A measured number.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,12 +89,15 @@ pub struct SizedReading {
 /// A matrix kernel: seconds = `fixed_s` + bytes of weights ÷ `bytes_s`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MatrixReading {
-    /// For prompts (matmul) instead of decoding (matvec).
+    /// For prompts instead of decoding.
     pub prompt: bool,
     /// Type of the weights.
     pub dtype: DType,
     /// Columns at once: sequences of a batch, or tokens of a prompt.
     pub columns: u32,
+    /// Columns that the kernel takes together: fewer cost as much.
+    #[serde(default)] // so that a profile of an older format is told by its version
+    pub together: u32,
     /// Seconds per dispatch.
     pub fixed_s: f64,
     /// Bytes of weights per second.
@@ -191,7 +194,12 @@ impl Profile {
             ("dispatch_s", time(self.dispatch_s.value) && time(self.record_s)),
             ("submit_s", time(self.submit_s.value)),
             ("arithmetic_ops_s", self.arithmetic_ops_s.values().all(|r| rate(r.value))),
-            ("matrices", matrices.clone().all(|m| rate(m.bytes_s.value) && time(m.fixed_s) && m.columns > 0)),
+            (
+                "matrices",
+                matrices
+                    .clone()
+                    .all(|m| rate(m.bytes_s.value) && time(m.fixed_s) && m.columns > 0 && m.together > 0),
+            ),
             (
                 "attention",
                 attention.clone().all(|a| {

@@ -16,7 +16,7 @@ use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Step};
 use crate::kernels::linear::Linear;
 use crate::kernels::variants::Variants;
-use crate::kernels::weights::Part;
+use crate::kernels::weights::{Part, Store};
 use crate::kernels::{check, matvec, random};
 use crate::plan::profile::Reading;
 use crate::quant::PlaneLayout;
@@ -96,7 +96,7 @@ impl<'g> Clock<'g> {
     pub fn with_nominal(gpu: &'g Gpu, nominal_s: f64) -> Result<Clock<'g>, GpuError> {
         let bad = |cause: String| GpuError::Internal { adapter: gpu.facts().id(), cause };
         let layout = PlaneLayout::new(DType::F16, REFERENCE).map_err(|e| bad(e.to_string()))?;
-        let part = Part::allocate(gpu, "reference", DType::F16, 0, REFERENCE, layout)?;
+        let part = Part::allocate(gpu, "reference", Store::Rows, 0, REFERENCE, layout)?;
         random::fill_part(gpu, &part, 9)?;
         let state = State { n_tokens: 1, ..State::default() };
         let x = check::floats(gpu, &check::uniform(3, REFERENCE))?;

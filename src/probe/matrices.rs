@@ -8,8 +8,8 @@ use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Slice, Step};
 use crate::kernels::linear::Linear;
 use crate::kernels::variants::Variants;
-use crate::kernels::weights::Part;
-use crate::kernels::{check, matmul, matvec, random};
+use crate::kernels::weights::{Part, Store};
+use crate::kernels::{check, matvec, random};
 use crate::plan::profile::{MatrixReading, Reading};
 use crate::quant::PlaneLayout;
 
@@ -38,6 +38,8 @@ pub(super) struct Subject {
     chosen: Option<([usize; 2], usize)>,
     /// Bytes of a matrix.
     bytes: u64,
+    /// Columns that the kernel takes together.
+    together: u32,
 }
 
 /// A matrix with its input and output.
@@ -50,7 +52,15 @@ struct Bench {
 
 impl Subject {
     pub(super) fn new(dtype: DType, columns: u32, prompt: bool) -> Subject {
-        Subject { dtype, columns, prompt, windows: Windows::default(), chosen: None, bytes: 0 }
+        Subject {
+            dtype,
+            columns,
+            prompt,
+            windows: Windows::default(),
+            chosen: None,
+            bytes: 0,
+            together: columns,
+        }
     }
 
     /// One round of samples.
@@ -74,6 +84,9 @@ impl Subject {
             }
         };
         self.bytes = bench.parts[0].bytes();
+        if self.prompt {
+            self.together = Variants::of(gpu).many(self.dtype, bench.parts[0].store()).together();
+        }
         let steps = bench.steps(gpu, self.prompt, self.columns)?;
         clock.sample(&steps.iter().collect::<Vec<_>>(), state, SAMPLES, &mut self.windows)
     }
@@ -103,8 +116,8 @@ impl Subject {
         let fixed_s = dispatch_s.min((1.0 - LEAST_WORK) * measured.value);
         let bytes_s =
             Reading { value: self.bytes as f64 / (measured.value - fixed_s), spread: measured.spread };
-        let (prompt, dtype, columns) = (self.prompt, self.dtype, self.columns);
-        MatrixReading { prompt, dtype, columns, fixed_s, bytes_s }
+        let Subject { prompt, dtype, columns, together, .. } = *self;
+        MatrixReading { prompt, dtype, columns, together, fixed_s, bytes_s }
     }
 }
 
@@ -120,7 +133,7 @@ impl Bench {
         let layout = PlaneLayout::new(dtype, cols).map_err(|e| bad(e.to_string()))?;
         let mut parts = Vec::new();
         for i in 0..count {
-            let part = Part::allocate(gpu, "probe weights", dtype, 0, rows, layout)?;
+            let part = Part::allocate(gpu, "probe weights", Store::of(gpu), 0, rows, layout)?;
             random::fill_part(gpu, &part, i as u32)?;
             parts.push(part);
         }
@@ -148,7 +161,7 @@ impl Bench {
                 state: &self.state,
             };
             match prompt {
-                true => matmul::step(gpu, "probe", variants.matmul(part.dtype), linear),
+                true => variants.many(part.dtype, part.store()).step(gpu, "probe", linear),
                 false => matvec::step(gpu, "probe", variants.matvec(part.dtype, columns), linear),
             }
         };

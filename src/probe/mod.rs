@@ -32,7 +32,7 @@ pub struct Wanted {
     pub dtypes: Vec<DType>,
     /// Columns of matvec: sequences decoded together.
     pub columns: Vec<u32>,
-    /// Columns of matmul: tokens of a prompt at once.
+    /// Tokens of a prompt at once.
     pub tokens: Vec<u32>,
     /// Shapes of attention.
     pub heads: Vec<Heads>,

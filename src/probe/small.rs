@@ -12,7 +12,7 @@ use crate::kernels::kv::KvType;
 use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::variants::Variants;
-use crate::kernels::weights::Part;
+use crate::kernels::weights::{Part, Store};
 use crate::kernels::{argmax, check, embed, random, top_k};
 use crate::plan::profile::SmallReading;
 use crate::quant::PlaneLayout;
@@ -58,7 +58,7 @@ impl Space {
     fn new(gpu: &Gpu) -> Result<Space, GpuError> {
         let bad = |cause: String| GpuError::Internal { adapter: gpu.facts().id(), cause };
         let layout = PlaneLayout::new(DType::Q8_0, WIDTHS[1]).map_err(|e| bad(e.to_string()))?;
-        let embedding = Part::allocate(gpu, "probe embedding", DType::Q8_0, 0, 256, layout)?;
+        let embedding = Part::allocate(gpu, "probe embedding", Store::of(gpu), 0, 256, layout)?;
         random::fill_part(gpu, &embedding, 3)?;
         let words = VOCABS[1].max(4 * TOKENS * WIDTHS[1]);
         let cache = || gpu.buffer("probe cache", (TOKENS * WIDTHS[1]) as u64 * 4);

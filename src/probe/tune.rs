@@ -12,7 +12,7 @@ use crate::kernels::glu::Act;
 use crate::kernels::linear::Linear;
 use crate::kernels::matvec::{self, Fused, Norm, Team, Variant};
 use crate::kernels::variants::{MatvecClass, Variants};
-use crate::kernels::weights::{BLOCK, Part};
+use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::kernels::{check, random, verify};
 use crate::quant::PlaneLayout;
 
@@ -151,7 +151,7 @@ impl<'g> Contest<'g> {
             let part = |j: usize| {
                 let [rows, cols] = shapes[j];
                 let layout = PlaneLayout::new(dtype, cols).map_err(|e| bad(e.to_string()))?;
-                let part = Part::allocate(gpu, "tuning weights", dtype, 0, rows, layout)?;
+                let part = Part::allocate(gpu, "tuning weights", Store::of(gpu), 0, rows, layout)?;
                 random::fill_part(gpu, &part, (4 * i + j as u64) as u32)?;
                 Ok(part)
             };
@@ -242,7 +242,7 @@ impl<'g> Contest<'g> {
             if !choice.is_faster() || choice.gain <= best.gain {
                 continue;
             }
-            let report = verify::run(gpu, &matvec::checks_of(dtype, *variant), |_, _| {})?;
+            let report = verify::run(gpu, &matvec::checks_of(dtype, *variant, Store::of(gpu)), |_, _| {})?;
             match report.passed() {
                 true => best = choice,
                 false => wrong.extend(report.failures),

@@ -1,7 +1,7 @@
 //! What `tests/shaders.rs` knows of naga: one composed text in, a checked module or a complaint out.
 //! Limits are WebGPU's defaults, which wgpu does not enforce in full (the sum of workgroup memory).
 
-use anygpu::gpu::compose::{Access, KernelSpec, ParamsForm, Shader};
+use anygpu::gpu::compose::{Access, ParamsForm, Shader};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
@@ -13,6 +13,8 @@ const MAX_INVOCATIONS: u32 = 256;
 const MAX_INVOCATIONS_Z: u32 = 64;
 /// WebGPU default `maxStorageBuffersPerShaderStage`.
 const MAX_STORAGE_BUFFERS: usize = 8;
+/// WebGPU default `maxStorageTexturesPerShaderStage`.
+const MAX_STORAGE_TEXTURES: usize = 4;
 /// What browsers offer (`maxImmediateSize`); Vulkan guarantees 128, Direct3D 256.
 const MAX_IMMEDIATE_BYTES: u32 = 64;
 
@@ -49,8 +51,9 @@ pub(crate) fn validate(shader: &Shader, form: ParamsForm) -> Result<Checked, Str
 }
 
 /// The WGSL declares exactly the bindings and parameters that the spec states.
-pub(crate) fn reflect(checked: &Checked, spec: &KernelSpec, form: ParamsForm) -> Result<(), String> {
-    let mut found = vec![None; spec.bindings.len()];
+pub(crate) fn reflect(checked: &Checked, shader: &Shader, form: ParamsForm) -> Result<(), String> {
+    let (spec, bindings) = (shader.spec, shader.bindings());
+    let mut found = vec![None; bindings.len()];
     let mut params = None;
     for (_, global) in checked.module.global_variables.iter() {
         let name = global.name.as_deref().unwrap_or("(no name)");
@@ -66,6 +69,14 @@ pub(crate) fn reflect(checked: &Checked, spec: &KernelSpec, form: ParamsForm) ->
                 TypeInner::Array { .. } => Access::Constants,
                 _ => Access::Uniform,
             },
+            AddressSpace::Handle => match checked.module.types[global.ty].inner {
+                TypeInner::Image {
+                    dim: naga::ImageDimension::D2,
+                    arrayed: false,
+                    class: naga::ImageClass::Storage { format: naga::StorageFormat::Rgba32Uint, access },
+                } if access == StorageAccess::LOAD => Access::Texture,
+                ref other => return Err(format!("{name}: {other:?} is no texture of numbers")),
+            },
             other => return Err(format!("{name}: address space {other:?} is not for bindings")),
         };
         let slot = match found.get_mut(at.binding as usize) {
@@ -77,7 +88,7 @@ pub(crate) fn reflect(checked: &Checked, spec: &KernelSpec, form: ParamsForm) ->
             state_fields(&checked.module, global.ty)?;
         }
     }
-    for (index, (want, got)) in spec.bindings.iter().zip(&found).enumerate() {
+    for (index, (want, got)) in bindings.iter().zip(&found).enumerate() {
         if Some(*want) != *got {
             return Err(format!("binding {index}: spec has {want:?}, WGSL has {got:?}"));
         }
@@ -89,7 +100,7 @@ pub(crate) fn reflect(checked: &Checked, spec: &KernelSpec, form: ParamsForm) ->
             let at = global.binding.map(|b| (b.group, b.binding as usize));
             let (space, binding) = match form {
                 ParamsForm::Immediate => (AddressSpace::Immediate, None),
-                ParamsForm::Uniform => (AddressSpace::Uniform, Some((0, spec.bindings.len()))),
+                ParamsForm::Uniform => (AddressSpace::Uniform, Some((0, bindings.len()))),
             };
             if (global.space, at) != (space, binding) {
                 return Err(format!("params: {:?} at {at:?}, want {space:?} at {binding:?}", global.space));
@@ -154,13 +165,14 @@ pub(crate) fn limits(checked: &Checked) -> Result<(), String> {
     let mut layouter = naga::proc::Layouter::default();
     layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
     let mut workgroup_bytes = 0;
-    let mut storage_buffers = 0;
+    let (mut storage_buffers, mut storage_textures) = (0, 0);
     for (_, global) in module.global_variables.iter() {
         let bytes = layouter[global.ty].size;
         match global.space {
             // Every variable is rounded up to 16 bytes (WebGPU, "createComputePipeline").
             AddressSpace::WorkGroup => workgroup_bytes += bytes.next_multiple_of(16),
             AddressSpace::Storage { .. } => storage_buffers += 1,
+            AddressSpace::Handle => storage_textures += 1,
             AddressSpace::Immediate if bytes > MAX_IMMEDIATE_BYTES => {
                 return Err(format!("params: {bytes} bytes, at most {MAX_IMMEDIATE_BYTES}"));
             }
@@ -169,6 +181,9 @@ pub(crate) fn limits(checked: &Checked) -> Result<(), String> {
     }
     if workgroup_bytes > MAX_WORKGROUP_BYTES {
         return Err(format!("workgroup memory: {workgroup_bytes} bytes, at most {MAX_WORKGROUP_BYTES}"));
+    }
+    if storage_textures > MAX_STORAGE_TEXTURES {
+        return Err(format!("{storage_textures} storage textures, at most {MAX_STORAGE_TEXTURES}"));
     }
     if storage_buffers > MAX_STORAGE_BUFFERS {
         return Err(format!("{storage_buffers} storage buffers, at most {MAX_STORAGE_BUFFERS}"));
