@@ -1,4 +1,4 @@
-//! Weights without files: pseudo-random numbers made on the GPU, in the types and stacks a real model would
+//! Weights without files: pseudo-random numbers made on the GPU or, in tiles, by the host, in the types and stacks a real model would
 //! have, so that speed can be measured with nothing to download.
 
 use crate::engine::EngineError;
