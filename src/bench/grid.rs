@@ -135,6 +135,8 @@ fn prompt_s(
     let mut chunk_s = |at: usize, n: usize| -> Result<f64, EngineError> {
         Ok(speed::chunk_s(batch, clock, at, n, 1)?.seconds)
     };
+    // Some drivers compile at the first use.
+    chunk_s(0, chunk.min(2))?;
     let chunks = tokens / chunk;
     let rest = tokens % chunk;
     let mut total = 0.0;
