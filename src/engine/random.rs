@@ -1,5 +1,5 @@
-//! Weights without files: pseudo-random numbers made on the GPU or, in tiles, by the host, in the types and stacks a real model would
-//! have, so that speed can be measured with nothing to download.
+//! Weights without files: pseudo-random numbers in the types and stacks a real model would have, so that speed can be
+//! measured with nothing to download. Made on the GPU or, where they are stored in tiles, by the host.
 
 use crate::engine::EngineError;
 use crate::engine::loader;
