@@ -4,7 +4,7 @@
 struct Params {
   groups: u32,  // workgroups that have data
 }
-@group(0) @binding(0) var<storage, read> data: array<vec4<u32>>;      // [groups * WG * LOADS]
+// data, at binding 0, and quad() are a snippet's: [groups * WG * LOADS] vec4
 @group(0) @binding(1) var<storage, read_write> result: array<u32>;    // [groups * WG]
 
 const_assert(LOADS % 4u == 0u);
@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   var a = vec4<u32>(); var b = vec4<u32>(); var c = vec4<u32>(); var d = vec4<u32>();
   for (var k = 0u; k < LOADS; k += 4u) {
     let i = first + k * step;
-    a ^= data[i]; b ^= data[i + step]; c ^= data[i + 2u * step]; d ^= data[i + 3u * step];
+    a ^= quad(i); b ^= quad(i + step); c ^= quad(i + 2u * step); d ^= quad(i + 3u * step);
   }
   let all = (a ^ b) ^ (c ^ d);
   result[group * WG + lane] = (all.x ^ all.y) ^ (all.z ^ all.w);

@@ -1,4 +1,5 @@
-//! Pseudo-random weights of every native type, made on the GPU, or by the host where they are stored in tiles: for measuring, and for models without files.
+//! Pseudo-random words and weights of every native type, made on the GPU, or by the host where they are in textures: for
+//! measuring, and for models without files.
 
 use std::ops::Range;
 
@@ -6,11 +7,11 @@ use rayon::prelude::*;
 
 use crate::base::DType;
 use crate::gpu::graph::State;
-use crate::gpu::{Gpu, GpuError, Graph, Slice};
+use crate::gpu::{Gpu, GpuError, Graph, Slice, Texture};
 use crate::kernels::fill::{self, Mask, Pattern};
 use crate::kernels::weights::{Part, Plane, Store};
 
-/// Bytes of weights that are made at a time on the host.
+/// Bytes that are made at a time on the host.
 const PIECE_BYTES: usize = 8 << 20;
 
 /// Fills the planes of `part`; weights come out at about ±0.03. Waits until that is done.
@@ -52,6 +53,22 @@ pub fn fill_words(gpu: &Gpu, data: &Slice, pattern: &Pattern, seed: u32) -> Resu
     let step = fill::step(gpu, data, pattern, seed)?;
     gpu.run(&Graph { steps: vec![step] }, State::default())?;
     gpu.wait()
+}
+
+/// Fills the first `bytes` of a texture, whole texels, with what [`fill_words`] leaves in a buffer.
+pub fn fill_texels(
+    gpu: &Gpu,
+    texture: &Texture,
+    bytes: u64,
+    pattern: &Pattern,
+    seed: u32,
+) -> Result<(), GpuError> {
+    for first in (0..bytes).step_by(PIECE_BYTES) {
+        let words = (first / 4) as u32..(bytes.min(first + PIECE_BYTES as u64) / 4) as u32;
+        let piece: Vec<u32> = words.into_par_iter().map(|i| fill::word(pattern, seed, i)).collect();
+        gpu.write_texels(texture, first / Texture::TEXEL_BYTES, bytemuck::cast_slice(&piece))?;
+    }
+    Ok(())
 }
 
 /// What the planes of a part hold: (quants, scales).

@@ -2,9 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::base::AdapterFacts;
 use crate::gpu::graph::{State, linear_grid};
-use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
+use crate::gpu::{Access, Bind, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
+use crate::kernels::weights::{Store, snippet};
 
 /// Parameters; see the shader.
 #[repr(C)]
@@ -31,16 +33,25 @@ pub struct Variant {
     pub loads: u32,
     /// Every invocation reads a run of its own, instead of neighbours reading neighbours.
     pub contiguous: bool,
+    /// From a storage texture, as weights in tiles are.
+    pub texels: bool,
 }
 
 impl Variant {
     /// The patterns worth trying: CPU adapters like runs, GPUs coalesced loads.
-    pub const ALL: [Variant; 4] = [
-        Variant { wg: 64, loads: 16, contiguous: false },
-        Variant { wg: 256, loads: 16, contiguous: false },
-        Variant { wg: 64, loads: 32, contiguous: true },
-        Variant { wg: 128, loads: 64, contiguous: true },
+    pub const ALL: [Variant; 6] = [
+        Variant { wg: 64, loads: 16, contiguous: false, texels: false },
+        Variant { wg: 256, loads: 16, contiguous: false, texels: false },
+        Variant { wg: 64, loads: 32, contiguous: true, texels: false },
+        Variant { wg: 128, loads: 64, contiguous: true, texels: false },
+        Variant { wg: 64, loads: 16, contiguous: false, texels: true },
+        Variant { wg: 64, loads: 64, contiguous: false, texels: true },
     ];
+
+    /// Is it for this adapter? From textures where weights may be.
+    pub fn runs_on(self, facts: &AdapterFacts) -> bool {
+        !self.texels || Store::Tiles.runs_on(facts)
+    }
 
     /// Bytes that one workgroup reads.
     pub fn group_bytes(self) -> u64 {
@@ -50,7 +61,8 @@ impl Variant {
     /// For people.
     pub fn name(self) -> String {
         let kind = if self.contiguous { "runs" } else { "coalesced" };
-        format!("{kind}, {} invocations × {} loads", self.wg, self.loads)
+        let unit = if self.texels { "texels" } else { "loads" };
+        format!("{kind}, {} invocations × {} {unit}", self.wg, self.loads)
     }
 }
 
@@ -61,7 +73,11 @@ pub fn shader(variant: Variant) -> Shader {
         ("LOADS", Const::U32(variant.loads)),
         ("CONTIGUOUS", Const::Bool(variant.contiguous)),
     ];
-    Shader { spec: &SPEC, consts, snippets: vec![], bound_as: vec![], f16: false, subgroups: false }
+    let (data, bound_as) = match variant.texels {
+        false => (snippet!("shared/read_buffer.wgsl"), vec![]),
+        true => (snippet!("shared/read_texels.wgsl"), vec![("data", Access::Texture)]),
+    };
+    Shader { spec: &SPEC, consts, snippets: vec![data], bound_as, f16: false, subgroups: false }
 }
 
 /// Bytes of `result` for `bytes` of data.
@@ -69,11 +85,18 @@ pub fn result_bytes(variant: Variant, bytes: u64) -> u64 {
     bytes / variant.group_bytes() * u64::from(variant.wg) * 4
 }
 
-/// One dispatch over the whole groups in `data`.
-pub fn step(gpu: &Gpu, variant: Variant, data: &Slice, result: &Slice) -> Result<Step, GpuError> {
-    let groups = (data.bytes / variant.group_bytes()) as u32;
+/// One dispatch over the whole groups in the first `bytes` of `data`.
+pub fn step(
+    gpu: &Gpu,
+    variant: Variant,
+    data: &dyn Bind,
+    bytes: u64,
+    result: &Slice,
+) -> Result<Step, GpuError> {
+    let groups = (bytes / variant.group_bytes()) as u32;
     let grid = linear_grid(groups, Extent::Fixed(1));
-    let step = gpu.step("read", &shader(variant), &[data, result], Params { groups }, grid)?;
+    let bindings: [&dyn Bind; 2] = [data, result];
+    let step = gpu.step("read", &shader(variant), &bindings, Params { groups }, grid)?;
     Ok(step.moving(u64::from(groups) * variant.group_bytes()))
 }
 
@@ -83,9 +106,9 @@ pub fn all() -> Vec<Shader> {
 }
 
 /// Every variant over one and over several workgroups, with a rest that must not be read into the result.
-pub fn checks() -> Vec<Check> {
+pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
     let mut checks = Vec::new();
-    for variant in Variant::ALL {
+    for variant in Variant::ALL.into_iter().filter(|variant| variant.runs_on(facts)) {
         for groups in [1usize, 3] {
             let label = format!("{}, {groups} workgroups", variant.name());
             checks.push(Check::new("read", "read", label, move |gpu| run_case(gpu, variant, groups)));
@@ -98,9 +121,18 @@ fn run_case(gpu: &Gpu, variant: Variant, groups: usize) -> Result<(Vec<f32>, Vec
     let (wg, loads) = (variant.wg as usize, variant.loads as usize);
     let words = groups * wg * loads * 4;
     let data: Vec<u32> = check::uniform(61, words + 64).iter().map(|v| v.to_bits()).collect();
-    let data_slice = gpu.upload("check data", bytemuck::cast_slice(&data))?;
+    let host: &[u8] = bytemuck::cast_slice(&data);
+    let bound: Box<dyn Bind> = match variant.texels {
+        false => Box::new(gpu.upload("check data", host)?),
+        true => {
+            let texture = gpu.texture("check data", host.len() as u64)?;
+            gpu.write_texels(&texture, 0, host)?;
+            Box::new(texture)
+        }
+    };
     let result = check::marked(gpu, groups * wg)?;
-    let raw = check::finish(gpu, step(gpu, variant, &data_slice, &result)?, State::default(), &result)?;
+    let step = step(gpu, variant, &*bound, host.len() as u64, &result)?;
+    let raw = check::finish(gpu, step, State::default(), &result)?;
     let mut want = Vec::new();
     for group in 0..groups {
         for lane in 0..wg {

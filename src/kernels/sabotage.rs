@@ -15,7 +15,7 @@ pub const FAULTS: [Fault; 15] = [
     fault("glu", "= act(", "= -act("),
     fault("argmax", "mine.bad += 1u", "mine.bad -= 1u"),
     fault("fill", "x >> 15u", "x >> 14u"),
-    fault("read", "a ^= data[i];", "a ^= ~data[i];"),
+    fault("read", "a ^= quad(i);", "a ^= quad(i) * 3u;"),
     fault("arithmetic", "a = mad(a, x);", "a = mad(b, x);"),
     fault("sample", "mass += w;", "mass += w * w;"),
     fault("top_k", "= vec2<u32>(i, bitcast", "= vec2<u32>(i + 1u, bitcast"),
@@ -28,7 +28,8 @@ const fn fault(kernel: &'static str, find: &'static str, replace: &'static str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::ALL;
+    use crate::gpu::{AdapterChoice, Gpu, GpuOptions};
+    use crate::kernels::{ALL, variants};
 
     #[test]
     fn every_kernel_has_a_fault_that_applies() {
@@ -36,6 +37,18 @@ mod tests {
             let fault = FAULTS.iter().find(|fault| fault.kernel == spec.name);
             let fault = fault.unwrap_or_else(|| panic!("no fault for {}", spec.name));
             assert!(spec.wgsl.contains(fault.find), "{} has no {:?}", spec.name, fault.find);
+        }
+    }
+    /// A fault in the text may cancel out in the result.
+    #[test]
+    fn checks_find_every_fault() {
+        for fault in FAULTS {
+            let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default()).expect("an adapter");
+            gpu.sabotage(fault);
+            let checks = variants::checks(&gpu);
+            let mut of_kernel = checks.iter().filter(|check| check.kernel == fault.kernel);
+            let finds = of_kernel.any(|check| !check.run(&gpu).expect("the device stays").passed());
+            assert!(finds, "{}: {:?} passes", fault.kernel, fault.replace);
         }
     }
 }

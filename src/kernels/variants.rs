@@ -212,7 +212,7 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     checks.extend(top_k::checks());
     checks.extend(sample::checks());
     checks.extend(fill::checks());
-    checks.extend(read::checks());
+    checks.extend(read::checks(facts));
     checks.extend(arithmetic::checks(facts.f16));
     checks.retain(|check| check.class != Store::TILES_CLASS || Store::Tiles.runs_on(facts));
     checks

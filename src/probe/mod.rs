@@ -11,6 +11,7 @@ mod matrices;
 mod overhead;
 mod small;
 mod traffic;
+mod transfers;
 pub mod tune;
 
 use std::collections::BTreeMap;
@@ -100,8 +101,7 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
         if go_on { Ok(()) } else { Err(GpuError::Stopped) }
     };
     next("bandwidth", if wanted.whole { 6 } else { 1 })?;
-    let traffic = traffic::Traffic::new(gpu)?;
-    let read = traffic.read_curve(&clock, wanted.whole)?;
+    let read = traffic::read_curve(gpu, &clock, wanted.whole)?;
     let read_bytes_s = traffic::largest(&read);
     next("overheads", 1)?;
     let overhead = overhead::measure(gpu, &clock)?;
@@ -127,13 +127,13 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
     };
     if wanted.whole {
         next("copies", 2)?;
-        out.copy_bytes_s = Some(traffic.copy(&clock)?);
-        out.upload_bytes_s = Some(traffic.upload(&clock)?);
-        out.download_bytes_s = Some(traffic.download(&clock)?);
+        let transfers = transfers::Transfers::new(gpu)?;
+        out.copy_bytes_s = Some(transfers.copy(&clock)?);
+        out.upload_bytes_s = Some(transfers.upload(&clock)?);
+        out.download_bytes_s = Some(transfers.download(&clock)?);
     }
     next("arithmetic", if wanted.whole { 2 } else { 1 })?;
     out.arithmetic_ops_s = arithmetic::measure(gpu, &clock)?;
-    drop(traffic);
     gpu.flush()?;
     next("small steps", 1)?;
     out.small = small::measure(gpu, &clock)?;
@@ -159,7 +159,7 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
         }
         if wanted.whole || round + 1 == rounds {
             next("bandwidth again", 1)?;
-            later.push(traffic::Traffic::new(gpu)?.read_largest(&clock, &out.read)?);
+            later.push(traffic::read_largest(gpu, &clock, &out.read)?);
         }
     }
     for _ in 0..rounds / 2 {

@@ -1,11 +1,9 @@
-//! Bytes per second: reading over working sets of rising size, copying, upload and download.
+//! Bytes per second by reading over working sets of rising size.
 
-use std::time::Instant;
-
-use super::clock::{Clock, Measured};
+use super::clock::Clock;
 use crate::base::AdapterKind;
 use crate::gpu::graph::State;
-use crate::gpu::{Gpu, GpuError, Slice, Step};
+use crate::gpu::{Bind, Gpu, GpuError, Slice, Step};
 use crate::kernels::fill::{Mask, Pattern};
 use crate::kernels::random;
 use crate::kernels::read::{self, Variant};
@@ -15,70 +13,91 @@ use crate::plan::profile::{Reading, SizedReading};
 const SIZES_MIB: [u64; 7] = [1, 4, 16, 64, 128, 512, 2048];
 /// Up to this size every access pattern is tried; beyond, the best of this size.
 const TRY_ALL_MIB: u64 = 64;
-/// Bytes of one upload, download or copy.
-const TRANSFER: u64 = 32 << 20;
 
-/// Buffers full of pseudo-random words.
-pub(super) struct Traffic<'g> {
+/// One reading per size with the best pattern; without `whole` only the last size.
+pub(super) fn read_curve(gpu: &Gpu, clock: &Clock<'_>, whole: bool) -> Result<Vec<SizedReading>, GpuError> {
+    let mut curve: Vec<SizedReading> = Vec::new();
+    for texels in [false, true] {
+        let patterns: Vec<Variant> = patterns(gpu, texels).collect();
+        if patterns.is_empty() {
+            continue;
+        }
+        for reading in WorkingSet::new(gpu, texels)?.curve(clock, &patterns, whole)? {
+            match curve.iter_mut().find(|other| other.bytes == reading.bytes) {
+                Some(other) if reading.bytes_s.value > other.bytes_s.value => *other = reading,
+                Some(_) => {}
+                None => curve.push(reading),
+            }
+        }
+    }
+    Ok(curve)
+}
+
+/// The largest size once more, with the pattern that was best there.
+pub(super) fn read_largest(
+    gpu: &Gpu,
+    clock: &Clock<'_>,
+    curve: &[SizedReading],
+) -> Result<Reading, GpuError> {
+    let Some(last) = curve.last() else { return Ok(Reading { value: f64::NAN, spread: 0.0 }) };
+    let variant = Variant::ALL.into_iter().find(|v| v.name() == last.pattern).unwrap_or(Variant::ALL[0]);
+    Ok(WorkingSet::new(gpu, variant.texels)?.rate(clock, variant, last.bytes)?.bytes_s)
+}
+
+/// The rate of the largest working set.
+pub(super) fn largest(curve: &[SizedReading]) -> Reading {
+    curve.last().map_or(Reading { value: f64::NAN, spread: 0.0 }, |last| last.bytes_s)
+}
+
+/// The patterns that read from textures, or from buffers.
+fn patterns(gpu: &Gpu, texels: bool) -> impl Iterator<Item = Variant> {
+    let facts = gpu.facts().clone();
+    Variant::ALL.into_iter().filter(move |variant| variant.texels == texels && variant.runs_on(&facts))
+}
+
+/// Pseudo-random words.
+struct WorkingSet<'g> {
     gpu: &'g Gpu,
-    data: Vec<Slice>,
+    pieces: Vec<Box<dyn Bind>>,
+    piece_bytes: u64,
     result: Slice,
 }
 
-impl<'g> Traffic<'g> {
+impl<'g> WorkingSet<'g> {
     /// Allocates and fills; as much as the adapter's kind asks for, less when memory is short.
-    pub(super) fn new(gpu: &'g Gpu) -> Result<Traffic<'g>, GpuError> {
+    fn new(gpu: &'g Gpu, texels: bool) -> Result<WorkingSet<'g>, GpuError> {
         // Last-level caches of discrete GPUs reach 128 MiB, of others 32 MiB: 4 to 16 times as much defeats them.
         let separate = matches!(gpu.facts().kind, AdapterKind::Discrete | AdapterKind::Virtual);
         let wanted = if separate { 2048u64 << 20 } else { 512 << 20 };
         // Small devices keep room for everything else.
         let room = gpu.facts().memory_bytes.filter(|_| separate).map_or(wanted, |bytes| bytes / 4);
         let wanted = wanted.min(room).max(64 << 20);
-        let piece = gpu.max_bound_bytes().min(256 << 20).min(wanted);
-        let mut data = Vec::new();
-        while (data.len() as u64 + 1) * piece <= wanted {
-            match gpu.buffer("bandwidth data", piece) {
-                Ok(slice) => {
-                    let seed = data.len() as u32;
-                    random::fill_words(gpu, &slice, &Pattern::plain(Mask::ANY), seed)?;
-                    data.push(slice);
-                }
-                Err(GpuError::OutOfMemory { .. }) if !data.is_empty() => break,
+        let limit = if texels { gpu.max_texture_bytes() } else { gpu.max_bound_bytes() };
+        let piece_bytes = limit.min(256 << 20).min(wanted);
+        let mut pieces: Vec<Box<dyn Bind>> = Vec::new();
+        while (pieces.len() as u64 + 1) * piece_bytes <= wanted {
+            match piece(gpu, texels, piece_bytes, pieces.len() as u32) {
+                Ok(piece) => pieces.push(piece),
+                Err(GpuError::OutOfMemory { .. }) if !pieces.is_empty() => break,
                 Err(error) => return Err(error),
             }
         }
-        let most = Variant::ALL.map(|v| read::result_bytes(v, piece)).into_iter().max().unwrap_or(16);
-        Ok(Traffic { gpu, result: gpu.buffer("bandwidth result", most)?, data })
+        let results = patterns(gpu, texels).map(|variant| read::result_bytes(variant, piece_bytes));
+        let result = gpu.buffer("bandwidth result", results.max().unwrap_or(16))?;
+        Ok(WorkingSet { gpu, pieces, piece_bytes, result })
     }
 
-    /// Steps that read `bytes` once.
-    fn steps(&self, variant: Variant, bytes: u64) -> Result<Vec<Step>, GpuError> {
-        let mut left = bytes;
-        let mut steps = Vec::new();
-        for slice in &self.data {
-            let part = Slice { bytes: slice.bytes.min(left), ..slice.clone() };
-            if part.bytes < variant.group_bytes() {
-                break;
-            }
-            left -= part.bytes;
-            steps.push(read::step(self.gpu, variant, &part, &self.result)?);
-        }
-        Ok(steps)
-    }
-
-    fn rate(&self, clock: &Clock<'_>, variant: Variant, bytes: u64) -> Result<SizedReading, GpuError> {
-        let steps = self.steps(variant, bytes)?;
-        let moved: u64 = steps.iter().map(|step| step.bytes).sum();
-        let bytes_s = clock.slope(&steps, State::default())?.rate(moved as f64);
-        Ok(SizedReading { bytes, bytes_s, pattern: variant.name() })
-    }
-
-    /// One reading per size with the best pattern; without `whole` only the last size.
-    pub(super) fn read_curve(&self, clock: &Clock<'_>, whole: bool) -> Result<Vec<SizedReading>, GpuError> {
-        let total: u64 = self.data.iter().map(|slice| slice.bytes).sum();
+    /// One reading per size with the best of `patterns`; without `whole` only the last size.
+    fn curve(
+        &self,
+        clock: &Clock<'_>,
+        patterns: &[Variant],
+        whole: bool,
+    ) -> Result<Vec<SizedReading>, GpuError> {
+        let total = self.pieces.len() as u64 * self.piece_bytes;
         let sizes: Vec<u64> = SIZES_MIB.iter().map(|mib| mib << 20).filter(|bytes| *bytes <= total).collect();
         let mut curve: Vec<SizedReading> = Vec::new();
-        let mut best = Variant::ALL[0];
+        let mut best = patterns[0];
         for (i, bytes) in sizes.iter().copied().enumerate() {
             let at_choice = bytes == TRY_ALL_MIB << 20;
             if !whole && !at_choice && i + 1 != sizes.len() {
@@ -88,9 +107,9 @@ impl<'g> Traffic<'g> {
                 curve.push(self.rate(clock, best, bytes)?);
                 continue;
             }
-            let tried = Variant::ALL
-                .into_iter()
-                .map(|variant| Ok((variant, self.rate(clock, variant, bytes)?)))
+            let tried = patterns
+                .iter()
+                .map(|variant| Ok((*variant, self.rate(clock, *variant, bytes)?)))
                 .collect::<Result<Vec<_>, GpuError>>()?;
             let rate = |item: &(Variant, SizedReading)| item.1.bytes_s.value;
             if let Some((variant, reading)) = tried.into_iter().max_by(|a, b| rate(a).total_cmp(&rate(b))) {
@@ -101,59 +120,38 @@ impl<'g> Traffic<'g> {
         Ok(curve)
     }
 
-    /// The largest size once more, with the pattern that was best there.
-    pub(super) fn read_largest(
-        &self,
-        clock: &Clock<'_>,
-        curve: &[SizedReading],
-    ) -> Result<Reading, GpuError> {
-        let Some(last) = curve.last() else { return Ok(Reading { value: f64::NAN, spread: 0.0 }) };
-        let variant = Variant::ALL.into_iter().find(|v| v.name() == last.pattern).unwrap_or(Variant::ALL[0]);
-        Ok(self.rate(clock, variant, last.bytes)?.bytes_s)
+    fn rate(&self, clock: &Clock<'_>, variant: Variant, bytes: u64) -> Result<SizedReading, GpuError> {
+        let steps = self.steps(variant, bytes)?;
+        let moved: u64 = steps.iter().map(|step| step.bytes).sum();
+        let bytes_s = clock.slope(&steps, State::default())?.rate(moved as f64);
+        Ok(SizedReading { bytes, bytes_s, pattern: variant.name() })
     }
 
-    /// Copies between two buffers, by the API's own copy.
-    pub(super) fn copy(&self, clock: &Clock<'_>) -> Result<Reading, GpuError> {
-        let bytes = self.data[0].bytes.min(TRANSFER);
-        let to = Slice { bytes, ..self.gpu.buffer("copy", bytes)? };
-        self.timed(clock, bytes, || self.gpu.copy(&self.data[0], 0, &to))
-    }
-
-    /// Writes from the host.
-    pub(super) fn upload(&self, clock: &Clock<'_>) -> Result<Reading, GpuError> {
-        let host: Vec<u8> = (0..TRANSFER).map(|i| ((i * 31) >> 3) as u8).collect();
-        let to = self.gpu.buffer("upload", TRANSFER)?;
-        self.timed(clock, TRANSFER, || {
-            self.gpu.write(&to, 0, &host);
-            self.gpu.flush()
-        })
-    }
-
-    /// Reads back to the host.
-    pub(super) fn download(&self, clock: &Clock<'_>) -> Result<Reading, GpuError> {
-        let bytes = self.data[0].bytes.min(TRANSFER);
-        let from = Slice { bytes, ..self.data[0].clone() };
-        self.timed(clock, bytes, || self.gpu.read(&from).map(drop))
-    }
-
-    fn timed(
-        &self,
-        clock: &Clock<'_>,
-        bytes: u64,
-        mut run: impl FnMut() -> Result<(), GpuError>,
-    ) -> Result<Reading, GpuError> {
-        run()?;
-        let measured: Measured = clock.paired(9, || {
-            let started = Instant::now();
-            run()?;
-            self.gpu.wait()?;
-            Ok::<f64, GpuError>(started.elapsed().as_secs_f64())
-        })?;
-        Ok(measured.rate(bytes as f64))
+    /// Steps that read `bytes` once.
+    fn steps(&self, variant: Variant, bytes: u64) -> Result<Vec<Step>, GpuError> {
+        let mut left = bytes;
+        let mut steps = Vec::new();
+        for piece in &self.pieces {
+            let part = left.min(self.piece_bytes);
+            if part < variant.group_bytes() {
+                break;
+            }
+            left -= part;
+            steps.push(read::step(self.gpu, variant, &**piece, part, &self.result)?);
+        }
+        Ok(steps)
     }
 }
 
-/// The rate of the largest working set.
-pub(super) fn largest(curve: &[SizedReading]) -> Reading {
-    curve.last().map_or(Reading { value: f64::NAN, spread: 0.0 }, |last| last.bytes_s)
+/// A texture or buffer full of pseudo-random words.
+fn piece(gpu: &Gpu, texels: bool, bytes: u64, seed: u32) -> Result<Box<dyn Bind>, GpuError> {
+    let any = Pattern::plain(Mask::ANY);
+    if texels {
+        let texture = gpu.texture("bandwidth data", bytes)?;
+        random::fill_texels(gpu, &texture, bytes, &any, seed)?;
+        return Ok(Box::new(texture));
+    }
+    let slice = gpu.buffer("bandwidth data", bytes)?;
+    random::fill_words(gpu, &slice, &any, seed)?;
+    Ok(Box::new(slice))
 }
