@@ -12,9 +12,14 @@ use crate::probe::Clock;
 /// A measured choice may fall short of the best by this part.
 pub const TOLERANCE: f64 = 0.05;
 
-/// Rounds over all steps (prompts are measured in the first), of which the faster reading stays: what slows a shared
-/// machine down seldom lasts until the next.
-const ROUNDS: usize = 2;
+/// Rounds over all steps, of which the fastest reading stays: what slows a shared machine down seldom lasts until the next.
+const ROUNDS: usize = 4;
+/// Of these, those in which prompts are measured, too.
+const PROMPT_ROUNDS: usize = 2;
+/// Short chunks are repeated for about so many seconds.
+const CHUNK_S: f64 = 0.3;
+/// At most so often.
+const CHUNK_REPEATS: usize = 5;
 
 /// One cell, measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,13 +91,18 @@ pub fn measure(
 ) -> Result<Vec<Point>, EngineError> {
     let Grid { batches, contexts, step_s, steps, prompts: with_prompts } = grid;
     let mut points: Vec<Point> = Vec::new();
-    let mut prompts = Vec::new();
+    let mut prompts: Vec<f64> = Vec::new();
     for (round, n) in (0..ROUNDS).flat_map(|round| batches.iter().map(move |n| (round, n))) {
         let mut batch = Batch::new(model, *n)?;
         batch.pretend_position(contexts.iter().copied().max().unwrap_or(0))?;
-        if with_prompts && prompts.is_empty() {
-            for context in contexts {
-                prompts.push(prompt_s(&mut batch, clock, model.sizes().chunk, *context)?);
+        // The time of prompts does not depend on the batch.
+        if with_prompts && *n == batches[0] && round < PROMPT_ROUNDS {
+            for (i, context) in contexts.iter().enumerate() {
+                let seconds = prompt_s(&mut batch, model.sizes().chunk, *context)?;
+                match prompts.get_mut(i) {
+                    Some(old) => *old = old.min(seconds),
+                    None => prompts.push(seconds),
+                }
             }
         }
         for (i, context) in contexts.iter().enumerate() {
@@ -107,7 +117,7 @@ pub fn measure(
                 wall_s: measured.raw_s,
                 spread: measured.spread,
                 predicted_first_s,
-                measured_first_s: prompts.get(i).map(|s| s * *n as f64),
+                measured_first_s: None,
             };
             let same = |p: &Point| p.batch == *n && p.context == *context;
             let at = points.iter().position(same).unwrap_or(points.len());
@@ -116,6 +126,7 @@ pub fn measure(
                 Some(old) => *old = point,
                 None => points.push(point),
             }
+            points[at].measured_first_s = prompts.get(i).map(|s| s * *n as f64);
             if !progress(&points[at], round + 1 == ROUNDS) {
                 return Err(EngineError::Cancelled);
             }
@@ -126,15 +137,8 @@ pub fn measure(
 
 /// Seconds of a prompt of `tokens` from an empty cache: all chunks when they are few, else the first, the middle
 /// and the last one, whose times grow linearly with the position.
-fn prompt_s(
-    batch: &mut Batch<'_>,
-    clock: &Clock<'_>,
-    chunk: usize,
-    tokens: usize,
-) -> Result<f64, EngineError> {
-    let mut chunk_s = |at: usize, n: usize| -> Result<f64, EngineError> {
-        Ok(speed::chunk_s(batch, clock, at, n, 1)?.seconds)
-    };
+fn prompt_s(batch: &mut Batch<'_>, chunk: usize, tokens: usize) -> Result<f64, EngineError> {
+    let mut chunk_s = |at: usize, n: usize| speed::chunk_s(batch, at, n, CHUNK_S, CHUNK_REPEATS);
     // Some drivers compile at the first use.
     chunk_s(0, chunk.min(2))?;
     let chunks = tokens / chunk;

@@ -149,21 +149,30 @@ pub fn step_s(
     clock.paired(n.clamp(FEWEST_STEPS, most.max(FEWEST_STEPS)), step)
 }
 
-/// Seconds of a chunk of `n` prompt tokens at `position`, of `repeats`, paired likewise.
+/// Seconds of a chunk of `n` prompt tokens at `position`: the fastest of as many as take about `budget_s`, at least one and
+/// at most `most`. They are too long to be paired with the clock's reference, which would be disturbed by something else.
 pub fn chunk_s(
     batch: &mut Batch<'_>,
-    clock: &Clock<'_>,
     position: usize,
     n: usize,
-    repeats: usize,
-) -> Result<Measured, EngineError> {
+    budget_s: f64,
+    most: usize,
+) -> Result<f64, EngineError> {
     let ids = made_up(n, 64);
-    clock.paired(repeats.max(1), || {
+    let mut fastest = f64::INFINITY;
+    let mut left_s = budget_s;
+    for _ in 0..most.max(1) {
         batch.rewind(position);
         let started = Instant::now();
         batch.feed(0, &ids)?;
-        Ok::<f64, EngineError>(started.elapsed().as_secs_f64())
-    })
+        let seconds = started.elapsed().as_secs_f64();
+        fastest = fastest.min(seconds);
+        left_s -= seconds;
+        if left_s < seconds {
+            break;
+        }
+    }
+    Ok(fastest)
 }
 
 #[cfg(test)]

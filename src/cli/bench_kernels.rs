@@ -40,6 +40,7 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
     interrupt::install(exit)?;
     let nothing = Wanted {
         dtypes: vec![],
+        cached: vec![],
         columns: vec![],
         tokens: vec![],
         heads: vec![],

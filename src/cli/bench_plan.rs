@@ -41,7 +41,7 @@ pub(super) struct PlanBenchArgs {
     /// Measure no prompts: times to the first token are then those predicted
     #[arg(long)]
     no_prompts: bool,
-    /// Seconds of decode steps per cell, but at least six steps in each of two rounds
+    /// Seconds of decode steps per cell, but at least six steps in each of four rounds
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
     /// Predict from this profile instead of one measured just before

@@ -367,12 +367,16 @@ fn target(
 pub(super) fn wanted(subject: &Subject, setting: &Setting, chunk: usize) -> Wanted {
     let mut dtypes = Vec::new();
     let mut heads = Vec::new();
+    let mut cached = Vec::new();
     for quant in &setting.quants {
         let matrices = Matrices::of(subject.spec(), &|name| subject.stored(name), *quant);
         dtypes.extend(matrices.active().map(|m| m.dtype));
         let load = Load { spec: subject.spec(), matrices: &matrices, kv_bytes: setting.kv_bytes, chunk };
         heads.push(load.heads());
+        cached.push(load.is_cached());
     }
+    cached.sort_unstable();
+    cached.dedup();
     dtypes.sort_unstable();
     dtypes.dedup();
     heads.dedup();
@@ -381,7 +385,8 @@ pub(super) fn wanted(subject: &Subject, setting: &Setting, chunk: usize) -> Want
     columns.push(1);
     columns.sort_unstable();
     columns.dedup();
-    Wanted { dtypes, columns, tokens: vec![chunk.max(2) as u32], heads, thorough: false, whole: false }
+    let tokens = vec![chunk.max(2) as u32];
+    Wanted { dtypes, cached, columns, tokens, heads, thorough: false, whole: false }
 }
 
 /// Memory of this adapter: what is available now, on separate memory no more than was proved.

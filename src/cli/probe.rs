@@ -133,15 +133,16 @@ fn text(p: &Profile) -> String {
         );
     }
     let _ = writeln!(out, "  weights, GB/s by sequences decoded together (prompt: tokens at once)");
-    let mut columns: Vec<(bool, u32)> = p.matrices.iter().map(|m| (m.prompt, m.columns)).collect();
+    let matrices = || p.matrices.iter().filter(|m| !m.cached);
+    let mut columns: Vec<(bool, u32)> = matrices().map(|m| (m.prompt, m.columns)).collect();
     columns.sort_unstable();
     columns.dedup();
     let head = columns.iter().map(|(prompt, n)| if *prompt { format!("prompt {n}") } else { n.to_string() });
     let _ = writeln!(out, "    {:6}{}", "type", head.map(|text| format!("{text:>10}")).collect::<String>());
-    let mut dtypes: Vec<_> = p.matrices.iter().map(|m| m.dtype).collect();
+    let mut dtypes: Vec<_> = matrices().map(|m| m.dtype).collect();
     dtypes.dedup();
     for dtype in dtypes {
-        let cell = |(prompt, n): &(bool, u32)| match p.matrix(*prompt, dtype, *n) {
+        let cell = |(prompt, n): &(bool, u32)| match p.matrix(false, *prompt, dtype, *n) {
             Some(m) => format!("{:>10}", figure(m.bytes_s.value / 1e9)),
             None => format!("{:>10}", "–"),
         };

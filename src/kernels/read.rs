@@ -44,8 +44,8 @@ impl Variant {
         Variant { wg: 256, loads: 16, contiguous: false, texels: false },
         Variant { wg: 64, loads: 32, contiguous: true, texels: false },
         Variant { wg: 128, loads: 64, contiguous: true, texels: false },
-        Variant { wg: 64, loads: 16, contiguous: false, texels: true },
-        Variant { wg: 64, loads: 64, contiguous: false, texels: true },
+        Variant { wg: 8, loads: 1024, contiguous: false, texels: true },
+        Variant { wg: 16, loads: 64, contiguous: false, texels: true },
     ];
 
     /// Is it for this adapter? From textures where weights may be.

@@ -8,7 +8,7 @@ use crate::model::ModelSpec;
 use crate::plan::PlanError;
 use crate::plan::form::{Constants, Work};
 use crate::plan::hardware::Hardware;
-use crate::plan::profile::{AttentionReading, Heads, MatrixReading, Profile};
+use crate::plan::profile::{AttentionReading, CACHED_BYTES, Heads, MatrixReading, Profile};
 use crate::plan::weights::{Matrices, Matrix};
 
 /// Tokens of a prompt that machines known by data sheets take at once, when nothing else is asked for.
@@ -48,6 +48,11 @@ impl Load<'_> {
         }
     }
 
+    /// Do the weights stay in caches?
+    pub fn is_cached(&self) -> bool {
+        self.matrices.active_bytes() <= CACHED_BYTES
+    }
+
     /// Bytes of K and V that a token at `position` reads, by layers with and without a window.
     pub fn kv_read(&self, position: usize) -> f64 {
         let per_layer = self.heads().position_bytes();
@@ -70,7 +75,7 @@ impl Load<'_> {
     }
 }
 
-/// Seconds that matrices take: what is paid per dispatch, and what is paid per byte.
+/// Seconds that matrices take: what is paid per dispatch, and what is paid per row and byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Cost {
     dispatches: f64,
@@ -79,10 +84,46 @@ struct Cost {
 }
 
 impl Cost {
-    fn add(&mut self, dispatches: f64, fixed_s: f64, variable_s: f64) {
+    /// So many dispatches.
+    fn add(&mut self, dispatches: f64, fixed_s: f64) {
         self.dispatches += dispatches;
         self.fixed_s += dispatches * fixed_s;
-        self.variable_s += variable_s;
+    }
+
+    /// A matrix, so many times.
+    fn add_matrix(&mut self, times: f64, profile: &Profile, matrix: &Matrix, price: Price) {
+        self.add(times * parts(profile, matrix), price.fixed_s);
+        let bytes = matrix.bytes().unwrap_or(0) as f64;
+        self.variable_s += times * (bytes * price.byte_s + matrix.rows as f64 * price.row_s);
+    }
+}
+
+/// What a matrix kernel costs, in seconds: per dispatch, row and byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Price {
+    fixed_s: f64,
+    row_s: f64,
+    byte_s: f64,
+}
+
+impl Price {
+    fn of(m: &MatrixReading) -> Price {
+        Price { fixed_s: m.fixed_s, row_s: m.row_s, byte_s: 1.0 / m.bytes_s.value }
+    }
+
+    /// As many passes over the weights.
+    fn times(self, passes: f64) -> Price {
+        Price { row_s: passes * self.row_s, byte_s: passes * self.byte_s, ..self }
+    }
+
+    /// Between two, `share` of the way.
+    fn towards(self, other: Price, share: f64) -> Price {
+        let mix = |a: f64, b: f64| a + share * (b - a);
+        Price {
+            fixed_s: mix(self.fixed_s, other.fixed_s),
+            row_s: mix(self.row_s, other.row_s),
+            byte_s: mix(self.byte_s, other.byte_s),
+        }
     }
 }
 
@@ -142,14 +183,12 @@ impl Machine {
         };
         let mut cost = Cost::default();
         for matrix in load.matrices.active() {
-            let (fixed_s, s_per_byte) = matvec(profile, matrix.dtype, batch as u32)?;
-            let bytes = matrix.bytes().unwrap_or(0) as f64;
-            cost.add(parts(profile, matrix), fixed_s, bytes * s_per_byte);
+            cost.add_matrix(1.0, profile, matrix, matvec(profile, load, matrix.dtype, batch as u32)?);
         }
         let gates = gates_apart(profile, load);
         let attention = attention(profile, load.heads())?;
         let layers = load.spec.n_layers as f64;
-        cost.add(layers, attention.fixed_s, 0.0);
+        cost.add(layers, attention.fixed_s);
         let matrices_s = cost.variable_s;
         work.small_s =
             small_steps(profile, &body_steps(load.spec, batch, [0.0, 0.0, gates]), 1.0, &mut cost)?;
@@ -194,15 +233,14 @@ impl Machine {
             // Whole chunks all cost the same.
             let times = if n == chunk { (left / chunk) as f64 } else { 1.0 };
             for matrix in &load.matrices.layers {
-                let (fixed_s, s_per_byte) = match n {
-                    1 => matvec(profile, matrix.dtype, 1)?,
-                    _ => matmul(profile, matrix.dtype, n as u32)?,
+                let price = match n {
+                    1 => matvec(profile, load, matrix.dtype, 1)?,
+                    _ => matmul(profile, load, matrix.dtype, n as u32)?,
                 };
-                let bytes = matrix.bytes().unwrap_or(0) as f64;
-                cost.add(times * parts(profile, matrix), fixed_s, times * bytes * s_per_byte);
+                cost.add_matrix(times, profile, matrix, price);
             }
             let fixed_s = if n == 1 { attention.fixed_s } else { attention.prompt_fixed_s };
-            cost.add(times * load.spec.n_layers as f64, fixed_s, 0.0);
+            cost.add(times * load.spec.n_layers as f64, fixed_s);
             let layers = load.spec.n_layers as f64;
             // One token goes the way of decoding.
             let counts =
@@ -213,9 +251,8 @@ impl Machine {
             left -= if n == chunk { left / chunk * chunk } else { n };
         }
         work.small_s += small_steps(profile, &head_steps(load.spec, 1), 1.0, &mut cost)?;
-        let (fixed_s, s_per_byte) = matvec(profile, load.matrices.output.dtype, 1)?;
         let output = &load.matrices.output;
-        cost.add(parts(profile, output), fixed_s, output.bytes().unwrap_or(0) as f64 * s_per_byte);
+        cost.add_matrix(1.0, profile, output, matvec(profile, load, output.dtype, 1)?);
         work.weight_bytes =
             chunks * (bytes - output.bytes().unwrap_or(0) as f64) + output.bytes().unwrap_or(0) as f64;
         let matrices_s = cost.variable_s;
@@ -307,45 +344,48 @@ fn small_steps(profile: &Profile, steps: &Small, runs: f64, cost: &mut Cost) -> 
     let mut seconds = 0.0;
     for (name, times, items) in steps {
         let step = profile.small.get(*name).ok_or(PlanError::Unmeasured { what: (*name).to_owned() })?;
-        cost.add(runs * times, step.fixed_s, 0.0);
+        cost.add(runs * times, step.fixed_s);
         seconds += runs * times * *items as f64 * step.item_s;
     }
     Ok(seconds)
 }
 
-/// (seconds per dispatch, seconds per byte) of the decode kernel at `columns`, between the measured ones.
-fn matvec(profile: &Profile, dtype: DType, columns: u32) -> Result<(f64, f64), PlanError> {
-    let mut known: Vec<&MatrixReading> =
-        profile.matrices.iter().filter(|m| !m.prompt && m.dtype == dtype).collect();
+/// Readings of a kernel: those of weights that stay in caches, or not, as the model's do; where there are none, the others.
+fn readings<'p>(profile: &'p Profile, load: &Load<'_>, prompt: bool, dtype: DType) -> Vec<&'p MatrixReading> {
+    let of = |cached| move |m: &&MatrixReading| (m.cached, m.prompt, m.dtype) == (cached, prompt, dtype);
+    let exact: Vec<_> = profile.matrices.iter().filter(of(load.is_cached())).collect();
+    if exact.is_empty() { profile.matrices.iter().filter(of(!load.is_cached())).collect() } else { exact }
+}
+
+/// The decode kernel at `columns`, between the measured ones.
+fn matvec(profile: &Profile, load: &Load<'_>, dtype: DType, columns: u32) -> Result<Price, PlanError> {
+    let mut known = readings(profile, load, false, dtype);
     known.sort_by_key(|m| m.columns);
     let Some(last) = known.last() else {
         return Err(PlanError::Unmeasured { what: format!("{dtype} matrices of {columns} columns") });
     };
-    let price = |m: &MatrixReading| (m.fixed_s, 1.0 / m.bytes_s.value);
     if columns >= last.columns {
         // Further columns take further passes over the weights.
-        let (fixed_s, s_per_byte) = price(last);
-        return Ok((fixed_s, s_per_byte * f64::from(columns) / f64::from(last.columns)));
+        return Ok(Price::of(last).times(f64::from(columns) / f64::from(last.columns)));
     }
     let above = known.iter().position(|m| m.columns >= columns).unwrap_or(0);
     let high = known[above];
     if high.columns == columns || above == 0 {
-        return Ok(price(high));
+        return Ok(Price::of(high));
     }
     let low = known[above - 1];
     let share = f64::from(columns - low.columns) / f64::from(high.columns - low.columns);
-    let ((fixed_a, byte_a), (fixed_b, byte_b)) = (price(low), price(high));
-    Ok((fixed_a + share * (fixed_b - fixed_a), byte_a + share * (byte_b - byte_a)))
+    Ok(Price::of(low).towards(Price::of(high), share))
 }
 
-/// (seconds per dispatch, seconds per byte) of the prompt kernel for `tokens`.
-fn matmul(profile: &Profile, dtype: DType, tokens: u32) -> Result<(f64, f64), PlanError> {
-    let known = profile.matrices.iter().filter(|m| m.prompt && m.dtype == dtype);
+/// The prompt kernel for `tokens`.
+fn matmul(profile: &Profile, load: &Load<'_>, dtype: DType, tokens: u32) -> Result<Price, PlanError> {
+    let known = readings(profile, load, true, dtype).into_iter();
     let Some(nearest) = known.min_by_key(|m| m.columns.abs_diff(tokens)) else {
         return Err(PlanError::Unmeasured { what: format!("{dtype} matrices for prompts") });
     };
     let tiles = |n: u32| f64::from(n.div_ceil(nearest.together));
-    Ok((nearest.fixed_s, tiles(tokens) / tiles(nearest.columns) / nearest.bytes_s.value))
+    Ok(Price::of(nearest).times(tiles(tokens) / tiles(nearest.columns)))
 }
 
 /// The reading for this shape of attention, or the nearest one scaled by its bytes.

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::base::{AdapterFacts, DType};
 
 /// Version of the format: profiles of another version are measured anew.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// Weights of at most so many bytes stay in the caches of most adapters from one token to the next.
+pub const CACHED_BYTES: u64 = 16 << 20;
 
 /// A measured number.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,20 +89,26 @@ pub struct SizedReading {
     pub pattern: String,
 }
 
-/// A matrix kernel: seconds = `fixed_s` + bytes of weights ÷ `bytes_s`.
+/// A matrix kernel: seconds = `fixed_s` + rows · `row_s` + bytes of weights ÷ `bytes_s`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MatrixReading {
     /// For prompts instead of decoding.
     pub prompt: bool,
     /// Type of the weights.
     pub dtype: DType,
+    /// Of a model of at most [`CACHED_BYTES`], whose weights stay in caches.
+    #[serde(default)] // so that a profile of an older format is told by its version
+    pub cached: bool,
     /// Columns at once: sequences of a batch, or tokens of a prompt.
     pub columns: u32,
     /// Columns that the kernel takes together: fewer cost as much.
-    #[serde(default)] // so that a profile of an older format is told by its version
+    #[serde(default)]
     pub together: u32,
     /// Seconds per dispatch.
     pub fixed_s: f64,
+    /// Seconds per row, however short.
+    #[serde(default)]
+    pub row_s: f64,
     /// Bytes of weights per second.
     pub bytes_s: Reading,
 }
@@ -171,8 +180,9 @@ pub struct MemoryReading {
 
 impl Profile {
     /// Reading of a matrix kernel at exactly these columns.
-    pub fn matrix(&self, prompt: bool, dtype: DType, columns: u32) -> Option<&MatrixReading> {
-        self.matrices.iter().find(|m| m.prompt == prompt && m.dtype == dtype && m.columns == columns)
+    pub fn matrix(&self, cached: bool, prompt: bool, dtype: DType, columns: u32) -> Option<&MatrixReading> {
+        let wanted = (cached, prompt, dtype, columns);
+        self.matrices.iter().find(|m| (m.cached, m.prompt, m.dtype, m.columns) == wanted)
     }
 
     /// Reading of attention for exactly this shape.
@@ -196,9 +206,10 @@ impl Profile {
             ("arithmetic_ops_s", self.arithmetic_ops_s.values().all(|r| rate(r.value))),
             (
                 "matrices",
-                matrices
-                    .clone()
-                    .all(|m| rate(m.bytes_s.value) && time(m.fixed_s) && m.columns > 0 && m.together > 0),
+                matrices.clone().all(|m| {
+                    let times = time(m.fixed_s) && time(m.row_s);
+                    rate(m.bytes_s.value) && times && m.columns > 0 && m.together > 0
+                }),
             ),
             (
                 "attention",
@@ -217,7 +228,7 @@ impl Profile {
 
     /// Takes over what `other`, measured on the same adapter, has and this one lacks; newer readings win.
     pub fn absorb(&mut self, newer: Profile) {
-        self.matrices.retain(|m| newer.matrix(m.prompt, m.dtype, m.columns).is_none());
+        self.matrices.retain(|m| newer.matrix(m.cached, m.prompt, m.dtype, m.columns).is_none());
         self.matrices.extend(newer.matrices);
         self.attention.retain(|a| newer.attention.iter().all(|b| a.heads != b.heads));
         self.attention.extend(newer.attention);

@@ -1,5 +1,5 @@
 //! The rate of a weight format's real matrix kernels, on matrices large enough to keep the adapter busy, many of them in
-//! turn. What a dispatch costs by itself is measured apart and taken off.
+//! turn. A wide and a tall one of equally many weights tell what a row costs, a small one what a dispatch does.
 
 use super::SAMPLES;
 use super::clock::{Clock, Windows};
@@ -7,128 +7,203 @@ use crate::base::DType;
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Slice, Step};
 use crate::kernels::linear::Linear;
+use crate::kernels::matvec::{Fused, Norm};
 use crate::kernels::variants::Variants;
 use crate::kernels::weights::{Part, Store};
 use crate::kernels::{check, matvec, random};
-use crate::plan::profile::{MatrixReading, Reading};
+use crate::plan::profile::{CACHED_BYTES, MatrixReading, Reading};
 use crate::quant::PlaneLayout;
 
-/// [rows, cols]: the first that keeps the adapter busy for long enough.
-const LARGE: [[usize; 2]; 5] = [[512, 512], [1024, 1024], [4096, 1024], [4096, 4096], [16384, 4096]];
+/// [rows, cols] of the small, the wide and the tall matrix; the first that keep the adapter busy for long enough. The small
+/// one has a 16th of the others' weights.
+const SHAPES: [[[usize; 2]; 3]; 5] = [
+    [[64, 256], [256, 1024], [1024, 256]],
+    [[256, 256], [512, 2048], [2048, 512]],
+    [[512, 512], [1024, 4096], [8192, 512]],
+    [[1024, 1024], [4096, 4096], [16384, 1024]],
+    [[2048, 2048], [16384, 4096], [65536, 1024]],
+];
+const SMALL: usize = 0;
+const WIDE: usize = 1;
+const TALL: usize = 2;
 /// Long enough. Told from what the clock's reference takes, which two probes agree on: were each format timed for it, one
 /// near the limit would be measured now on one shape and now on another.
-const BUSY_S: f64 = 0.0002;
-/// Columns that a matrix kernel computes in about the time of one.
-const COLUMNS_AS_ONE: f64 = 8.0;
-/// At least this part of a large matrix's time is work, not overhead.
-const LEAST_WORK: f64 = 0.75;
-/// Weights to rotate through, so that caches do not hold them.
+const BUSY_S: f64 = 0.0005;
+/// At least this part of a large matrix's time is work in proportion to its bytes.
+const LEAST_WORK: f64 = 0.5;
+/// Weights to rotate through, so that caches do not hold them, where they would not hold a model's.
 const ROTATE_BYTES: u64 = 256 << 20;
 /// A pass through the rotation need not take longer than this.
 const ROTATE_S: f64 = 0.01;
 
-/// One format at one number of columns, measured in rounds.
+/// One format, measured in rounds.
 pub(super) struct Subject {
     pub dtype: DType,
-    pub columns: u32,
-    /// Through the kernel for prompts.
-    pub prompt: bool,
-    windows: Windows,
-    /// What the first round chose: shape, and matrices in a pass.
-    chosen: Option<([usize; 2], usize)>,
-    /// Bytes of a matrix.
-    bytes: u64,
-    /// Columns that the kernel takes together.
+    cached: bool,
+    /// The first one is the small matrix.
+    cases: Vec<Case>,
+    /// What the first round chose of [`SHAPES`].
+    shapes: Option<[[usize; 2]; 3]>,
+    /// Columns that the kernel for prompts takes together.
     together: u32,
 }
 
-/// A matrix with its input and output.
+/// One shape at one number of columns.
+struct Case {
+    shape: usize,
+    columns: u32,
+    /// Through the kernel for prompts.
+    prompt: bool,
+    /// Matrices in a pass.
+    count: usize,
+    windows: Windows,
+}
+
+/// Matrices of one shape.
 struct Bench {
     parts: Vec<Part>,
-    x: Slice,
-    y: Slice,
-    state: Slice,
+    norm: Slice,
 }
 
 impl Subject {
-    pub(super) fn new(dtype: DType, columns: u32, prompt: bool) -> Subject {
-        Subject {
-            dtype,
-            columns,
-            prompt,
-            windows: Windows::default(),
-            chosen: None,
-            bytes: 0,
-            together: columns,
-        }
+    pub(super) fn new(dtype: DType, cached: bool, columns: &[u32], tokens: &[u32]) -> Subject {
+        let case =
+            |shape, columns, prompt| Case { shape, columns, prompt, count: 1, windows: Windows::default() };
+        let small = case(SMALL, columns.first().copied().unwrap_or(1), false);
+        let both = |n: &u32, prompt| [case(WIDE, *n, prompt), case(TALL, *n, prompt)];
+        let decode = columns.iter().flat_map(|n| both(n, false));
+        let prompts = tokens.iter().flat_map(|n| both(n, true));
+        let cases = std::iter::once(small).chain(decode).chain(prompts).collect();
+        Subject { dtype, cached, cases, shapes: None, together: 1 }
     }
 
-    /// One round of samples.
-    pub(super) fn sample(&mut self, gpu: &Gpu, clock: &Clock<'_>) -> Result<(), GpuError> {
-        let state = State { n_tokens: self.columns, ..State::default() };
-        let open = |(shape, count)| Bench::new(gpu, self.dtype, shape, count, state);
-        let bench = match self.chosen {
-            Some(chosen) => open(chosen)?,
-            None => {
-                let mut choices = self.choices(clock).into_iter();
-                let mut bench = Err(GpuError::Internal {
-                    adapter: gpu.facts().id(),
-                    cause: "no room for a matrix".into(),
-                });
-                // Where there is no room for the right one, a smaller one has to do.
-                while let (Err(_), Some(choice)) = (&bench, choices.next()) {
-                    bench = open(choice);
-                    self.chosen = Some(choice);
-                }
-                bench?
+    /// Cases that a round samples: for progress.
+    pub(super) fn cases(columns: usize, tokens: usize) -> usize {
+        1 + 2 * (columns + tokens)
+    }
+
+    /// One round of samples: of all cases, or only of those during which the machine was never calm for long enough.
+    pub(super) fn sample(&mut self, gpu: &Gpu, clock: &Clock<'_>, unsettled: bool) -> Result<(), GpuError> {
+        if let Some(shapes) = self.shapes {
+            return self.sample_shapes(gpu, clock, shapes, unsettled);
+        }
+        let busy = |shapes: &[[usize; 2]; 3]| nominal_s(clock, shapes[WIDE]) >= BUSY_S;
+        let small_enough = |shapes: &&[[usize; 2]; 3]| {
+            !self.cached || Part::planes_bytes(self.dtype, shapes[WIDE]) <= self.rotate_bytes()
+        };
+        let first = SHAPES.iter().position(busy).unwrap_or(SHAPES.len() - 1);
+        let fitting = SHAPES[..=first].iter().filter(small_enough).count().max(1);
+        let mut sampled = Ok(());
+        // Where there is no room for the right ones, smaller ones have to do.
+        for shapes in SHAPES[..fitting].iter().rev() {
+            self.shapes = Some(*shapes);
+            self.cases.iter_mut().for_each(|case| case.windows = Windows::default());
+            sampled = self.sample_shapes(gpu, clock, *shapes, unsettled);
+            match sampled {
+                Err(GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. }) => {}
+                _ => break,
             }
-        };
-        self.bytes = bench.parts[0].bytes();
-        if self.prompt {
-            self.together = Variants::of(gpu).many(self.dtype, bench.parts[0].store()).together();
         }
-        let steps = bench.steps(gpu, self.prompt, self.columns)?;
-        clock.sample(&steps.iter().collect::<Vec<_>>(), state, SAMPLES, &mut self.windows)
+        sampled
     }
 
-    /// Shapes, and how many of each are a pass; the best first.
-    fn choices(&self, clock: &Clock<'_>) -> Vec<([usize; 2], usize)> {
-        let columns = f64::from(self.columns);
-        let seconds = |[rows, cols]: [usize; 2]| clock.nominal_s_of(rows * cols);
-        let busy = |shape: &[usize; 2]| seconds(*shape) * (columns / COLUMNS_AS_ONE).max(1.0) >= BUSY_S;
-        let first = LARGE.iter().position(busy).unwrap_or(LARGE.len() - 1);
-        let with_count = |shape: &[usize; 2]| {
-            let count = (ROTATE_S / (columns * seconds(*shape)).max(1e-6)).ceil().clamp(1.0, 64.0);
-            let fits = ROTATE_BYTES / Part::planes_bytes(self.dtype, *shape).max(1);
-            (*shape, (count as u64).min(fits.max(1)) as usize)
-        };
-        LARGE[..=first].iter().rev().map(with_count).collect()
+    fn sample_shapes(
+        &mut self,
+        gpu: &Gpu,
+        clock: &Clock<'_>,
+        shapes: [[usize; 2]; 3],
+        unsettled: bool,
+    ) -> Result<(), GpuError> {
+        let (dtype, rotate_bytes) = (self.dtype, self.rotate_bytes());
+        let bytes = |shape| Part::planes_bytes(dtype, shape);
+        for (i, shape) in shapes.into_iter().enumerate() {
+            let wanted = |case: &&mut Case| case.shape == i && !(unsettled && clock.settled(&case.windows));
+            let mut cases: Vec<&mut Case> = self.cases.iter_mut().filter(wanted).collect();
+            for case in &mut cases {
+                case.count = case.matrices(clock, rotate_bytes / bytes(shape).max(1), shape);
+            }
+            let Some(most) = cases.iter().map(|case| case.count).max() else { continue };
+            let bench = Bench::new(gpu, self.dtype, shape, most)?;
+            for case in cases {
+                let state = State { n_tokens: case.columns, ..State::default() };
+                let steps = bench.steps(gpu, case)?;
+                clock.sample(&steps.iter().collect::<Vec<_>>(), state, SAMPLES, &mut case.windows)?;
+                if case.prompt {
+                    let store = bench.parts[0].store();
+                    self.together = Variants::of(gpu).many(self.dtype, store).together();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Weights to rotate through.
+    fn rotate_bytes(&self) -> u64 {
+        if self.cached { CACHED_BYTES / 2 } else { ROTATE_BYTES }
     }
 
     /// Was the machine calm for long enough?
     pub(super) fn settled(&self, clock: &Clock<'_>) -> bool {
-        clock.settled(&self.windows)
+        self.cases.iter().all(|case| clock.settled(&case.windows))
     }
 
-    /// What was measured; `dispatch_s` is what a dispatch costs by itself.
-    pub(super) fn reading(&self, clock: &Clock<'_>, dispatch_s: f64) -> MatrixReading {
-        let measured = clock.estimate(&self.windows).each(self.chosen.map_or(1, |(_, count)| count));
-        let fixed_s = dispatch_s.min((1.0 - LEAST_WORK) * measured.value);
-        let bytes_s =
-            Reading { value: self.bytes as f64 / (measured.value - fixed_s), spread: measured.spread };
-        let Subject { prompt, dtype, columns, together, .. } = *self;
-        MatrixReading { prompt, dtype, columns, together, fixed_s, bytes_s }
+    /// What was measured, as seconds = fixed + rows · row + bytes · byte.
+    pub(super) fn readings(&self, clock: &Clock<'_>) -> Vec<MatrixReading> {
+        let Some(shapes) = self.shapes else { return Vec::new() };
+        let measured = |case: &Case| clock.estimate(&case.windows).each(case.count);
+        let rows = |shape: usize| shapes[shape][0] as f64;
+        let bytes = |shape: usize| Part::planes_bytes(self.dtype, shapes[shape]) as f64;
+        let row_s = |wide: &Case, wide_s: f64| {
+            let same = |case: &&Case| {
+                case.shape == TALL && (case.columns, case.prompt) == (wide.columns, wide.prompt)
+            };
+            let tall_s = self.cases.iter().find(same).map_or(wide_s, |tall| measured(tall).value);
+            ((tall_s - wide_s) / (rows(TALL) - rows(WIDE))).max(0.0)
+        };
+        let mut fixed_s = f64::NAN;
+        let mut readings = Vec::new();
+        for case in self.cases.iter().filter(|case| case.shape == WIDE) {
+            let wide = measured(case);
+            let row_s = row_s(case, wide.value);
+            if fixed_s.is_nan() {
+                // The small matrix has as many columns as the first of the wide ones.
+                let (of_wide, of_small) =
+                    (wide.value - row_s * rows(WIDE), measured(&self.cases[0]).value - row_s * rows(SMALL));
+                let byte_s = (of_wide - of_small) / (bytes(WIDE) - bytes(SMALL));
+                fixed_s = (of_small - byte_s * bytes(SMALL)).max(0.0);
+            }
+            let beside = (fixed_s + row_s * rows(WIDE)).min((1.0 - LEAST_WORK) * wide.value);
+            readings.push(MatrixReading {
+                prompt: case.prompt,
+                dtype: self.dtype,
+                cached: self.cached,
+                columns: case.columns,
+                together: if case.prompt { self.together } else { case.columns },
+                fixed_s,
+                row_s,
+                bytes_s: Reading { value: bytes(WIDE) / (wide.value - beside), spread: wide.spread },
+            });
+        }
+        readings
     }
 }
 
+impl Case {
+    /// How many are a pass; at most so many as fit.
+    fn matrices(&self, clock: &Clock<'_>, fits: u64, shape: [usize; 2]) -> usize {
+        let seconds = f64::from(self.columns) * nominal_s(clock, shape);
+        let count = (ROTATE_S / seconds.max(1e-6)).ceil().clamp(1.0, 64.0);
+        (count as u64).min(fits.max(1)) as usize
+    }
+}
+
+/// Seconds of a product with such a matrix, were it as fast as the clock's reference.
+fn nominal_s(clock: &Clock<'_>, [rows, cols]: [usize; 2]) -> f64 {
+    clock.nominal_s_of(rows * cols)
+}
+
 impl Bench {
-    fn new(
-        gpu: &Gpu,
-        dtype: DType,
-        [rows, cols]: [usize; 2],
-        count: usize,
-        state: State,
-    ) -> Result<Bench, GpuError> {
+    fn new(gpu: &Gpu, dtype: DType, [rows, cols]: [usize; 2], count: usize) -> Result<Bench, GpuError> {
         let bad = |cause: String| GpuError::Internal { adapter: gpu.facts().id(), cause };
         let layout = PlaneLayout::new(dtype, cols).map_err(|e| bad(e.to_string()))?;
         let mut parts = Vec::new();
@@ -137,34 +212,36 @@ impl Bench {
             random::fill_part(gpu, &part, i as u32)?;
             parts.push(part);
         }
-        let n = state.n_tokens as usize;
-        Ok(Bench {
-            parts,
-            x: check::few_floats(gpu, &check::uniform(11, n * cols))?,
-            y: gpu.buffer("probe output", (n * rows) as u64 * 4)?,
-            state: check::state(gpu, state)?,
-        })
+        Ok(Bench { parts, norm: check::floats(gpu, &check::uniform(13, cols))? })
     }
 
-    fn steps(&self, gpu: &Gpu, prompt: bool, columns: u32) -> Result<Vec<Step>, GpuError> {
+    /// Products of the case's columns with each of its matrices. When decoding, most matrices of a model norm their input.
+    fn steps(&self, gpu: &Gpu, case: &Case) -> Result<Vec<Step>, GpuError> {
+        let Part { rows, cols, .. } = self.parts[0];
+        let n = case.columns as usize;
+        let x = check::few_floats(gpu, &check::uniform(11, n * cols))?;
+        let y = gpu.buffer("probe output", (n * rows) as u64 * 4)?;
+        let state = check::state(gpu, State { n_tokens: case.columns, ..State::default() })?;
         let variants = Variants::of(gpu);
         let step = |part: &Part| {
             let linear = Linear {
                 part,
-                x: &self.x,
-                y: &self.y,
-                y_stride: part.rows,
+                x: &x,
+                y: &y,
+                y_stride: rows,
                 y_first: 0,
                 bias: None,
                 accumulate: false,
                 of_logits: false,
-                state: &self.state,
+                state: &state,
             };
-            match prompt {
-                true => variants.many(part.dtype, part.store()).step(gpu, "probe", linear),
-                false => matvec::step(gpu, "probe", variants.matvec(part.dtype, columns), linear),
+            if case.prompt {
+                return variants.many(part.dtype, part.store()).step(gpu, "probe", linear);
             }
+            let norm = Some(Norm { weight: &self.norm, cols, eps: 1e-5 });
+            let variant = variants.matvec(part.dtype, case.columns);
+            matvec::fused_step(gpu, "probe", variant, linear, Fused { norm, glu: None })
         };
-        self.parts.iter().map(step).collect()
+        self.parts[..case.count].iter().map(step).collect()
     }
 }

@@ -31,6 +31,8 @@ const SAMPLES: usize = 3;
 pub struct Wanted {
     /// Weight types.
     pub dtypes: Vec<DType>,
+    /// Weights that stay in caches (`true`), that do not, or both.
+    pub cached: Vec<bool>,
     /// Columns of matvec: sequences decoded together.
     pub columns: Vec<u32>,
     /// Tokens of a prompt at once.
@@ -49,6 +51,7 @@ impl Wanted {
         let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim, kv_bytes: 2 };
         Wanted {
             dtypes: crate::kernels::weights::NATIVE.to_vec(),
+            cached: vec![false],
             columns: vec![1, 2, 4, 8, 16],
             tokens: vec![chunk],
             heads: vec![heads(16, 4, 64), heads(32, 8, 128)],
@@ -60,7 +63,8 @@ impl Wanted {
     /// What `profile` lacks of this.
     pub fn beyond(&self, profile: &Profile) -> Wanted {
         let lacks = |prompt, dtype: &DType, columns: &[u32]| {
-            columns.iter().any(|c| profile.matrix(prompt, *dtype, *c).is_none())
+            let lacks = |cached| columns.iter().any(|c| profile.matrix(cached, prompt, *dtype, *c).is_none());
+            self.cached.iter().any(|cached| lacks(*cached))
         };
         let dtypes = self.dtypes.iter().copied();
         Wanted {
@@ -86,13 +90,13 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, f64) -> bool;
 pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Profile, GpuError> {
     let begun = conditions::begin();
     let clock = Clock::new(gpu, wanted.thorough)?;
-    let per_type = wanted.columns.len() + wanted.tokens.len();
+    let per_type = matrices::Subject::cases(wanted.columns.len(), wanted.tokens.len());
     // A GPU is hardly shared while it measures; a software adapter shares its cores with everything.
     let rounds = match (gpu.facts().kind == AdapterKind::Cpu, wanted.thorough, wanted.whole) {
-        (true, true, _) => 4,
+        (true, true, _) => 3,
         _ => 2,
     };
-    let total = rounds * (wanted.dtypes.len() * per_type + 3 * wanted.heads.len())
+    let total = rounds * (wanted.cached.len() * wanted.dtypes.len() * per_type + 3 * wanted.heads.len())
         + if wanted.whole { 13 + rounds } else { 5 };
     let mut done = 0;
     let mut next = |what: &str, weight: usize| {
@@ -137,21 +141,18 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
     gpu.flush()?;
     next("small steps", 1)?;
     out.small = small::measure(gpu, &clock)?;
-    let mut matrices: Vec<matrices::Subject> = wanted
-        .dtypes
-        .iter()
-        .flat_map(|dtype| {
-            let decode = wanted.columns.iter().map(|n| matrices::Subject::new(*dtype, *n, false));
-            decode.chain(wanted.tokens.iter().map(|n| matrices::Subject::new(*dtype, *n, true)))
-        })
-        .collect();
+    let subjects = |cached: &bool| {
+        let subject = |dtype| matrices::Subject::new(dtype, *cached, &wanted.columns, &wanted.tokens);
+        wanted.dtypes.iter().copied().map(subject).collect::<Vec<_>>()
+    };
+    let mut matrices: Vec<matrices::Subject> = wanted.cached.iter().flat_map(subjects).collect();
     let mut attention: Vec<attention::Subject> =
         wanted.heads.iter().map(|heads| attention::Subject::new(*heads)).collect();
     let mut later = Vec::new();
     for round in 0..rounds {
         for subject in &mut matrices {
-            next(&format!("{} × {}", subject.dtype, subject.columns), 1)?;
-            subject.sample(gpu, &clock)?;
+            next(&format!("{} matrices", subject.dtype), per_type)?;
+            subject.sample(gpu, &clock, false)?;
         }
         for subject in &mut attention {
             next("attention", 3)?;
@@ -164,15 +165,15 @@ pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Pro
     }
     for _ in 0..rounds / 2 {
         for subject in matrices.iter_mut().filter(|subject| !subject.settled(&clock)) {
-            next(&format!("{} × {}, again", subject.dtype, subject.columns), 0)?;
-            subject.sample(gpu, &clock)?;
+            next(&format!("{} matrices, again", subject.dtype), 0)?;
+            subject.sample(gpu, &clock, true)?;
         }
         for subject in attention.iter_mut().filter(|subject| !subject.settled(&clock)) {
             next("attention again", 0)?;
             subject.sample(gpu, &clock)?;
         }
     }
-    out.matrices = matrices.iter().map(|m| m.reading(&clock, out.dispatch_s.value)).collect();
+    out.matrices = matrices.iter().flat_map(|m| m.readings(&clock)).collect();
     out.attention = attention.iter().map(|a| a.reading(&clock)).collect();
     if wanted.whole {
         next("memory", 2)?;
