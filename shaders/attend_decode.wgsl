@@ -20,22 +20,21 @@ struct Params {
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;            // [n_tokens, x_stride]: q, k and v heads
 @group(0) @binding(1) var<storage, read> norms: array<f32>;          // [2, HEAD_DIM] weights of q and k norm
 @group(0) @binding(2) var<storage, read> rope: array<vec2<f32>>;     // [context, ROTARY / 2] cos, sin
-@group(0) @binding(3) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, D4]
+@group(0) @binding(3) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, HEAD_WORDS]
 @group(0) @binding(4) var<storage, read_write> v_cache: array<kv4>;  // as k_cache
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;      // [n_tokens, out_stride]
 @group(0) @binding(6) var<storage, read_write> partial: array<f32>;  // [n_tokens, splits, heads, HEAD_DIM + 2]
 @group(0) @binding(7) var<uniform> state: State;
 
 const D4: u32 = (HEAD_DIM + 3u) / 4u;
-const OCTETS: u32 = (D4 + 7u) / 8u;
-const D8: u32 = OCTETS * 8u;          // D4, padded
 const HEADS: u32 = 4u * GV;           // MOST of them are used
 const SLICES: u32 = WG / D4;
 const_assert(SLICES > 0u);
 const LOWEST: f32 = -3.0e38;
 var<workgroup> q_scale: array<f32, HEADS + 1u>;        // of every query head, and of the key
 var<workgroup> q_tile: array<vec4<f32>, HEADS * D8>;   // [head, d8], rotated; zero where there is nothing
-var<workgroup> k_own: array<vec4<f32>, D8>;            // this position, as the cache keeps it
+var<workgroup> raw_own: array<vec4<f32>, 2u * D8>;     // this position: K, then V
+var<workgroup> k_own: array<vec4<f32>, D8>;            // the same as the cache keeps it
 var<workgroup> v_own: array<vec4<f32>, D8>;
 var<workgroup> p_tile: array<vec4<f32>, WG * GV>;      // [position, four heads]
 var<workgroup> o_tile: array<vec4<f32>, WG>;           // [slice, d4]
@@ -71,22 +70,52 @@ fn squares4(begin: u32, heads: u32, e: u32) -> vec4<f32> {
   return v * v;
 }
 
-// K at eight vec4 from octet o of a position on; beyond the head q is zero, and any K will do.
-fn load_keys(row: u32, o: u32) -> Block32 {
+// Scales of octet o whose words begin at `at`.
+fn key_scale(at: u32, o: u32) -> f32 {
+  if (KV_SCALED) { return kv_scale(k_cache[at + o / 2u], o); }
+  return 1.0;
+}
+fn value_scale(at: u32, o: u32) -> f32 {
+  if (KV_SCALED) { return kv_scale(v_cache[at + o / 2u], o); }
+  return 1.0;
+}
+
+// Scale of the octet that begins at raw_own[first], as 16 bits.
+fn own_half(first: u32) -> u32 {
+  if (!KV_SCALED) { return 0u; }
+  var most = vec4<f32>();
+  var bad = false;
+  for (var j = 0u; j < 8u; j++) {
+    most = max(most, abs(raw_own[first + j]));
+    bad = bad || kv_is_bad(raw_own[first + j]);
+  }
+  return kv_half(max(max(most.x, most.y), max(most.z, most.w)), bad);
+}
+fn own_scale(half: u32) -> f32 { return unpack2x16float(half).x; }
+
+// K at eight vec4 from octet o of a position on, whose scales begin at `scales`; beyond the head q is zero, and any K will do.
+fn load_keys(row: u32, scales: u32, o: u32) -> Block32 {
+  let s = key_scale(scales, o);
   var i: array<u32, 8>;
   for (var j = 0u; j < 8u; j++) { i[j] = row + min(o * 8u + j, D4 - 1u); }
   return Block32(
-    kv_unpack(k_cache[i[0]]), kv_unpack(k_cache[i[1]]), kv_unpack(k_cache[i[2]]), kv_unpack(k_cache[i[3]]),
-    kv_unpack(k_cache[i[4]]), kv_unpack(k_cache[i[5]]), kv_unpack(k_cache[i[6]]), kv_unpack(k_cache[i[7]]));
+    kv_unpack(k_cache[i[0]], s), kv_unpack(k_cache[i[1]], s), kv_unpack(k_cache[i[2]], s), kv_unpack(k_cache[i[3]], s),
+    kv_unpack(k_cache[i[4]], s), kv_unpack(k_cache[i[5]], s), kv_unpack(k_cache[i[6]], s), kv_unpack(k_cache[i[7]], s));
+}
+
+// V at d of a position of the head that begins at `base`.
+fn value(base: u32, p: u32, d: u32) -> vec4<f32> {
+  let scale = value_scale(base + params.context * D4 + p * SCALE_WORDS, d / 8u);
+  return kv_unpack(v_cache[base + p * D4 + d], scale);
 }
 
 // V at d of eight positions from `at` on, every SLICES-th; those past the last have no weight.
 fn load_values(base: u32, at: u32, pos: u32, d: u32) -> Block32 {
-  var i: array<u32, 8>;
-  for (var j = 0u; j < 8u; j++) { i[j] = base + min(at + j * SLICES, pos - 1u) * D4 + d; }
+  var p: array<u32, 8>;
+  for (var j = 0u; j < 8u; j++) { p[j] = min(at + j * SLICES, pos - 1u); }
   return Block32(
-    kv_unpack(v_cache[i[0]]), kv_unpack(v_cache[i[1]]), kv_unpack(v_cache[i[2]]), kv_unpack(v_cache[i[3]]),
-    kv_unpack(v_cache[i[4]]), kv_unpack(v_cache[i[5]]), kv_unpack(v_cache[i[6]]), kv_unpack(v_cache[i[7]]));
+    value(base, p[0], d), value(base, p[1], d), value(base, p[2], d), value(base, p[3], d),
+    value(base, p[4], d), value(base, p[5], d), value(base, p[6], d), value(base, p[7], d));
 }
 
 // Weight of the j-th of a slice's positions from `first` on, of four heads; 0 past the tile, and in what no slice is.
@@ -126,7 +155,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   let all_heads = params.group * params.kv_heads;
   let pos = token_position(id.y);
   let start = select(0u, pos + 1u - params.window, params.window > 0u && pos >= params.window);
-  let base = (token_sequence(id.y) * params.kv_heads + kv_head) * params.context * D4;
+  let base = (token_sequence(id.y) * params.kv_heads + kv_head) * params.context * HEAD_WORDS;
+  let scales = base + params.context * D4;
   let q_begin = id.y * params.x_stride + head0 * HEAD_DIM;
   let k_begin = id.y * params.x_stride + (all_heads + kv_head) * HEAD_DIM;
   let v_begin = k_begin + params.kv_heads * HEAD_DIM;
@@ -155,18 +185,33 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   let writes = first_head == 0u && id.z == 0u;
   for (var i = in.lane; i < D8; i += WG) {
     let e = i * 4u;
-    var k = kv4();
-    var v = kv4();
-    if (i < D4) {
-      k = kv_pack(rotated4(k_begin, HEADS, HEAD_DIM, e, pos));
-      v = kv_pack(vec4<f32>(value_at(v_begin, e), value_at(v_begin, e + 1u), value_at(v_begin, e + 2u), value_at(v_begin, e + 3u)));
-      if (writes) {
-        k_cache[base + pos * D4 + i] = k;
-        v_cache[base + pos * D4 + i] = v;
-      }
+    raw_own[i] = rotated4(k_begin, HEADS, HEAD_DIM, e, pos);
+    raw_own[D8 + i] = vec4<f32>(
+      value_at(v_begin, e), value_at(v_begin, e + 1u), value_at(v_begin, e + 2u), value_at(v_begin, e + 3u));
+  }
+  // Without scales every invocation goes on with what it wrote itself.
+  if (KV_SCALED) { workgroupBarrier(); }
+  for (var i = in.lane; i < D8; i += WG) {
+    let octet = i & ~7u;
+    let k_scale = own_scale(own_half(octet));
+    let v_scale = own_scale(own_half(D8 + octet));
+    let k = kv_pack(raw_own[i], k_scale);
+    let v = kv_pack(raw_own[D8 + i], v_scale);
+    if (writes && i < D4) {
+      k_cache[base + pos * D4 + i] = k;
+      v_cache[base + pos * D4 + i] = v;
     }
-    k_own[i] = kv_unpack(k);
-    v_own[i] = kv_unpack(v);
+    k_own[i] = kv_unpack(k, k_scale);
+    v_own[i] = kv_unpack(v, v_scale);
+  }
+  for (var i = in.lane; i < SCALE_WORDS; i += WG) {
+    // The last word may have no second octet.
+    let low = i * 16u;
+    let high = min(low + 8u, D8 - 8u);
+    if (writes) {
+      k_cache[scales + pos * SCALE_WORDS + i] = kv_halves(own_half(low), own_half(high));
+      v_cache[scales + pos * SCALE_WORDS + i] = kv_halves(own_half(D8 + low), own_half(D8 + high));
+    }
   }
   workgroupBarrier();
 
@@ -192,10 +237,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   for (var tile = start + id.z * WG; tile < pos; tile += groups.z * WG) {
     let p = tile + in.lane;
     let row = base + min(p, pos - 1u) * D4;
+    let row_scales = scales + min(p, pos - 1u) * SCALE_WORDS;
     var score: array<vec4<f32>, GV>;
     for (var g = 0u; g < GV; g++) { score[g] = vec4<f32>(); }
     for (var o = 0u; o < OCTETS; o++) {
-      let k = load_keys(row, o);
+      let k = load_keys(row, row_scales, o);
       for (var g = 0u; g < GV; g++) {
         let h = g * 4u;
         let at = h * D8 + o * 8u;

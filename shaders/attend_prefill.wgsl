@@ -6,7 +6,7 @@ struct Params {
   group: u32, kv_heads: u32, q_stride: u32, out_stride: u32, context: u32, window: u32, scale: f32,  // as in attend_decode
 }
 @group(0) @binding(0) var<storage, read> q: array<f32>;          // [n_tokens, q_stride]
-@group(0) @binding(1) var<storage, read> k_cache: array<kv4>;    // [sequences, kv_heads, context, D4]
+@group(0) @binding(1) var<storage, read> k_cache: array<kv4>;    // [sequences, kv_heads, context, HEAD_WORDS]
 @group(0) @binding(2) var<storage, read> v_cache: array<kv4>;    // as k_cache
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;  // [n_tokens, out_stride]
 @group(0) @binding(4) var<uniform> state: State;
@@ -65,6 +65,24 @@ fn soften(r: u32, row: u32, tile: u32, cols: u32) {
   shrink[r] = factor;
 }
 
+// K and V of the i-th vec4 from position `tile` on, of the head that begins at `base`.
+fn key(base: u32, tile: u32, i: u32) -> vec4<f32> {
+  var scale = 1.0;
+  if (KV_SCALED) {
+    let o = i % D4 / 8u;
+    scale = kv_scale(k_cache[base + params.context * D4 + (tile + i / D4) * SCALE_WORDS + o / 2u], o);
+  }
+  return kv_unpack(k_cache[base + tile * D4 + i], scale);
+}
+fn value(base: u32, tile: u32, i: u32) -> vec4<f32> {
+  var scale = 1.0;
+  if (KV_SCALED) {
+    let o = i % D4 / 8u;
+    scale = kv_scale(v_cache[base + params.context * D4 + (tile + i / D4) * SCALE_WORDS + o / 2u], o);
+  }
+  return kv_unpack(v_cache[base + tile * D4 + i], scale);
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row0 = id.y * ROWS;
@@ -72,7 +90,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
   let last_row = min(row0 + ROWS, n_rows) - 1u;  // the grid has no empty workgroup
   let last_pos = state.pos + last_row / params.group;
   let start = first_seen(state.pos + row0 / params.group);
-  let base = (state.sequence * params.kv_heads + id.x) * params.context * D4;
+  let base = (state.sequence * params.kv_heads + id.x) * params.context * HEAD_WORDS;
   load_q(id.x, row0, lane);
   for (var r = lane; r < ROWS; r += WG) { top[r] = LOWEST; total[r] = 0.0; }
   var acc: array<vec4<f32>, SHARE>;
@@ -81,7 +99,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
   for (var tile = start; tile <= last_pos; tile += COLS) {
     let cols = min(COLS, last_pos + 1u - tile);
     workgroupBarrier();
-    for (var i = lane; i < cols * D4; i += WG) { kv_tile[i] = kv_unpack(k_cache[base + tile * D4 + i]); }
+    for (var i = lane; i < cols * D4; i += WG) { kv_tile[i] = key(base, tile, i); }
     workgroupBarrier();
     for (var i = lane; i < ROWS * cols; i += WG) {
       let r = i % ROWS;
@@ -92,7 +110,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
     workgroupBarrier();
     for (var r = lane; r < ROWS; r += WG) { soften(r, row0 + r, tile, cols); }
-    for (var i = lane; i < cols * D4; i += WG) { kv_tile[i] = kv_unpack(v_cache[base + tile * D4 + i]); }
+    for (var i = lane; i < cols * D4; i += WG) { kv_tile[i] = value(base, tile, i); }
     workgroupBarrier();
     for (var i = 0u; i < SHARE; i++) {
       let at = lane + i * WG;

@@ -12,17 +12,30 @@ struct Params {
 @group(0) @binding(1) var<storage, read> norms: array<f32>;          // [2, HEAD_DIM] weights of q and k norm
 @group(0) @binding(2) var<storage, read> rope: array<vec2<f32>>;     // [context, ROTARY / 2] cos, sin
 @group(0) @binding(3) var<storage, read_write> q: array<f32>;        // [n_tokens, q_stride]
-@group(0) @binding(4) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, D4]
+@group(0) @binding(4) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, HEAD_WORDS]
 @group(0) @binding(5) var<storage, read_write> v_cache: array<kv4>;  // as k_cache
 @group(0) @binding(6) var<uniform> state: State;
 
 const D4: u32 = (HEAD_DIM + 3u) / 4u;
 var<workgroup> head: array<f32, D4 * 4u>;
+var<workgroup> kept: array<vec4<f32>, D8>;  // what is kept of it, rotated
 
 fn rotated(e: u32, pos: u32) -> f32 {
   if (e >= ROTARY) { return head[e]; }
   let pair = rotary_pair(e);
   return turned(head[e], head[pair.other], rope[pos * (ROTARY / 2u) + pair.angle], pair.second);
+}
+
+// Scale of the octet that begins at kept[first], as 16 bits.
+fn kept_half(first: u32) -> u32 {
+  if (!KV_SCALED) { return 0u; }
+  var most = vec4<f32>();
+  var bad = false;
+  for (var j = 0u; j < 8u; j++) {
+    most = max(most, abs(kept[first + j]));
+    bad = bad || kv_is_bad(kept[first + j]);
+  }
+  return kv_half(max(max(most.x, most.y), max(most.z, most.w)), bad);
 }
 
 @compute @workgroup_size(WG)
@@ -49,18 +62,36 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
     }
     workgroupBarrier();
   }
+  for (var g = in.lane; g < D8; g += WG) {
+    let e = g * 4u;
+    var out = vec4<f32>();
+    if (g < D4) {
+      out = vec4<f32>(head[e], head[e + 1u], head[e + 2u], head[e + 3u]);
+      if (!is_v) { out = vec4<f32>(rotated(e, pos), rotated(e + 1u, pos), rotated(e + 2u, pos), rotated(e + 3u, pos)); }
+    }
+    kept[g] = out;
+  }
+  // Without scales every invocation goes on with what it wrote itself.
+  if (KV_SCALED) { workgroupBarrier(); }
+  let kv_head = first_head + slot - params.heads - select(0u, params.kv_heads, is_v);
+  let base = kv_head * params.context * HEAD_WORDS;  // of use for K and V only
   for (var g = in.lane; g < D4; g += WG) {
     let e = g * 4u;
-    var out = vec4<f32>(head[e], head[e + 1u], head[e + 2u], head[e + 3u]);
-    if (!is_v) { out = vec4<f32>(rotated(e, pos), rotated(e + 1u, pos), rotated(e + 2u, pos), rotated(e + 3u, pos)); }
+    let out = kept[g];
     if (is_q) {
       for (var j = 0u; j < min(4u, HEAD_DIM - e); j++) {
         q[id.y * params.q_stride + slot * HEAD_DIM + e + j] = out[j];
       }
-    } else if (is_v) {
-      v_cache[((first_head + slot - params.heads - params.kv_heads) * params.context + pos) * D4 + g] = kv_pack(out);
     } else {
-      k_cache[((first_head + slot - params.heads) * params.context + pos) * D4 + g] = kv_pack(out);
+      let packed = kv_pack(out, unpack2x16float(kept_half(g & ~7u)).x);
+      if (is_v) { v_cache[base + pos * D4 + g] = packed; } else { k_cache[base + pos * D4 + g] = packed; }
     }
+  }
+  for (var i = in.lane; i < SCALE_WORDS; i += WG) {
+    // The last word may have no second octet.
+    let word = kv_halves(kept_half(i * 16u), kept_half(min(i * 16u + 8u, D8 - 8u)));
+    let at = base + params.context * D4 + pos * SCALE_WORDS + i;
+    if (is_v) { v_cache[at] = word; }
+    if (!is_v && !is_q) { k_cache[at] = word; }
   }
 }

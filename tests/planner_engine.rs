@@ -42,7 +42,7 @@ fn the_planner_counts_what_the_engine_does() {
             let model =
                 Model::random(&gpu, spec.clone(), &options, &mut |_, _| true).expect("random weights");
             let matrices = Matrices::of(&spec, &|_| DType::F16, Some(quant));
-            let load = Load { spec: &spec, matrices: &matrices, kv_bytes: 2, chunk: 32 };
+            let load = Load { spec: &spec, matrices: &matrices, kv: KvType::F16, chunk: 32 };
             for sequences in [1, 3] {
                 let batch = Batch::new(&model, sequences).expect("a batch");
                 let graph = batch.step_graph();
@@ -59,8 +59,17 @@ fn the_planner_counts_what_the_engine_does() {
                 let extra = stated.checked_sub(weights).expect("the matrices are among the stated bytes");
                 assert!(extra < weights / 20, "{what}: {stated} stated, {weights} planned");
             }
-            let sizes = Sizes { context: 128, chunk: 32, sequences: 1, kv_bytes: 2 };
+            let sizes = Sizes { context: 128, chunk: 32, sequences: 1, kv: KvType::F16 };
             assert_eq!(memory::needs(&spec, &matrices, sizes), model.needs(), "{name} {quant}");
+        }
+        for kv in KvType::ALL {
+            let spec = small(name);
+            let options = LoadOptions { kv, chunk: Some(32), ..LoadOptions::default() };
+            let model =
+                Model::random(&gpu, spec.clone(), &options, &mut |_, _| true).expect("random weights");
+            let matrices = Matrices::of(&spec, &|_| DType::F16, None);
+            let sizes = Sizes { context: 128, chunk: 32, sequences: 1, kv };
+            assert_eq!(memory::needs(&spec, &matrices, sizes).kv, model.needs().kv, "{name} {}", kv.name());
         }
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod adapter_facts;
 pub mod dtype;
+pub mod kv;
 
 pub use adapter_facts::{AdapterFacts, AdapterKind};
 pub use dtype::DType;
+pub use kv::KvType;

@@ -140,7 +140,7 @@ pub(super) struct LoadArgs {
     /// Tokens that prompt and answer may have together [default: what the model was trained for, at most 4096]
     #[arg(long, value_name = "N")]
     pub(super) ctx: Option<usize>,
-    /// Element type of the KV cache: f16 or f32 [default: f16]
+    /// Element type of the KV cache: f16, f32 or q8_0 [default: f16]
     #[arg(long, value_name = "TYPE", value_parser = kv_type)]
     pub(super) kv: Option<KvType>,
     /// Quantize float weights while loading: f16, q8_0, q6_k, q5_k, q4_k or q4_0; the embedding and output
@@ -329,11 +329,7 @@ pub(super) enum WindowsArg {
 }
 
 fn kv_type(text: &str) -> Result<KvType, String> {
-    match text.to_lowercase().as_str() {
-        "f16" => Ok(KvType::F16),
-        "f32" => Ok(KvType::F32),
-        _ => Err("expected f16 or f32".to_owned()),
-    }
+    KvType::from_name(&text.to_lowercase()).ok_or_else(|| "expected f16, f32 or q8_0".to_owned())
 }
 
 fn quant_type(text: &str) -> Result<DType, String> {

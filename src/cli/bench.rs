@@ -160,7 +160,7 @@ fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<
                 batches: tests.iter().map(|t| t.batch).collect(),
                 context,
                 prompt: 1,
-                kv_bytes: model.sizes().kv.bytes(),
+                kv: model.sizes().kv,
                 chunk: None,
             };
             let wanted = wanted(&subject, &setting, model.sizes().chunk);
@@ -202,8 +202,8 @@ fn predict(
 ) -> anyhow::Result<f64> {
     let made_up = (subject.weights == Weights::Random).then_some(DType::F16);
     let matrices = Matrices::of(subject.spec(), &|name| subject.stored(name), quant.or(made_up));
-    let (kv_bytes, chunk) = (model.sizes().kv.bytes(), model.sizes().chunk);
-    let load = Load { spec: subject.spec(), matrices: &matrices, kv_bytes, chunk };
+    let (kv, chunk) = (model.sizes().kv, model.sizes().chunk);
+    let load = Load { spec: subject.spec(), matrices: &matrices, kv, chunk };
     let mut seconds = 0.0;
     if test.n_prompt > 0 {
         let (work, constants) = machine.prompt(&load, test.n_depth, test.n_prompt)?;

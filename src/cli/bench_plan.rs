@@ -12,7 +12,7 @@ use super::bench_text::{table as text_table, utc_now};
 use super::plan::{Setting, Target, here, table_of, wanted};
 use super::subject::Subject;
 use super::{DONE, Exit, bench, interrupt, open, print, print_json, profiles};
-use crate::base::DType;
+use crate::base::{DType, KvType};
 use crate::bench::grid::{self, Grid, Point, Verdict};
 use crate::engine::LoadOptions;
 use crate::engine::model::default_chunk;
@@ -119,7 +119,7 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
         batches: args.batch.clone(),
         context: longest + 2,
         prompt: context,
-        kv_bytes: 2,
+        kv: KvType::F16,
         chunk: None,
     };
     let profile = match &args.profile {

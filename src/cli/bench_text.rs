@@ -10,6 +10,7 @@ use crate::bench::speed::{Samples, Test};
 use crate::engine::Model;
 use crate::plan::choose::figure;
 use crate::plan::machine::Machine;
+use crate::plan::memory;
 
 /// One test as llama-bench writes it (its keys first), and what it does not tell.
 #[derive(Clone, Debug, Serialize)]
@@ -78,7 +79,7 @@ impl Record {
         let median_s = samples.median_s();
         let median_ts = samples.tokens() as f64 / median_s;
         let weights = model.step_weight_bytes();
-        let kv = spec.kv_bytes_per_token(sizes.kv.bytes());
+        let kv = memory::kv_bytes_per_token(spec, sizes.kv);
         // Reads of one step: the weights once, K and V of every sequence; of a prompt: the weights per chunk.
         let (bytes_per_step, steps) = match n_gen {
             0 => (weights, n_prompt.div_ceil(sizes.chunk)),

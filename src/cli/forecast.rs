@@ -9,7 +9,7 @@ use super::plan::{Setting, Target, here, table_of, wanted};
 use super::profiles;
 use super::subject::{DEMO, Subject};
 use super::{tune, unix_time};
-use crate::base::DType;
+use crate::base::{DType, KvType};
 use crate::bench::speed::median;
 use crate::engine::ahead::AHEAD;
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
@@ -34,7 +34,7 @@ pub(super) struct Forecast {
     cell: Cell,
     reason: String,
     chunk: usize,
-    kv_bytes: usize,
+    kv: KvType,
 }
 
 impl Forecast {
@@ -68,7 +68,7 @@ impl Forecast {
             batches: vec![1],
             context,
             prompt: (context / 4).clamp(1, 256),
-            kv_bytes: options.kv.bytes(),
+            kv: options.kv,
             chunk: options.chunk,
         };
         let goal = Goal { aim: Aim::Quality, min_tok_s, ..Goal::default() };
@@ -96,7 +96,7 @@ impl Forecast {
         let cell = table.cells[choice.index].clone();
         let Target { machine, history, .. } = target;
         let history = history.unwrap_or_default();
-        let (quant, kv_bytes) = (cell.quant, setting.kv_bytes);
+        let (quant, kv) = (cell.quant, setting.kv);
         let reason = match (options.quant, measured.len()) {
             _ if !reached => {
                 format!("nothing reaches your {} tok/s; the fastest", figure(min_tok_s.unwrap_or(0.0)))
@@ -109,7 +109,7 @@ impl Forecast {
             }
             _ => choice.reason.split_once(": ").map_or(choice.reason.clone(), |(_, why)| why.to_owned()),
         };
-        Ok(Some(Forecast { subject, machine, history, quant, cell, reason, chunk, kv_bytes }))
+        Ok(Some(Forecast { subject, machine, history, quant, cell, reason, chunk, kv }))
     }
 
     /// The quantization to load; `None`: as stored.
@@ -137,7 +137,7 @@ impl Forecast {
     fn step(&self, position: usize) -> Option<Time> {
         let spec = self.subject.spec();
         let matrices = Matrices::of(spec, &|name| self.subject.stored(name), self.quant);
-        let load = Load { spec, matrices: &matrices, kv_bytes: self.kv_bytes, chunk: self.chunk };
+        let load = Load { spec, matrices: &matrices, kv: self.kv, chunk: self.chunk };
         let (work, constants) = self.machine.decode(&load, 1, position).ok()?;
         Some(form::time(&work, &constants))
     }

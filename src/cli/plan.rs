@@ -9,7 +9,7 @@ use serde_json::json;
 use super::args::{DeviceArgs, LoadArgs};
 use super::subject::{DEMO, Subject};
 use super::{DONE, NEGATIVE, open, plan_text, print, print_json, profiles};
-use crate::base::DType;
+use crate::base::{DType, KvType};
 use crate::engine::memory;
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
 use crate::gpu::Gpu;
@@ -243,7 +243,7 @@ fn smaller_shape(
             continue;
         }
         let context = setting.context.min(spec.max_context);
-        let sizes = Sizes { context, chunk, sequences: 1, kv_bytes: setting.kv_bytes };
+        let sizes = Sizes { context, chunk, sequences: 1, kv: setting.kv };
         let fits = QUANTS.into_iter().find(|quant| {
             let matrices = Matrices::of(&spec, &|_| DType::F16, Some(*quant));
             let needs = plan_memory::needs(&spec, &matrices, sizes);
@@ -264,7 +264,7 @@ pub(super) struct Setting {
     pub(super) batches: Vec<usize>,
     pub(super) context: usize,
     pub(super) prompt: usize,
-    pub(super) kv_bytes: usize,
+    pub(super) kv: KvType,
     pub(super) chunk: Option<usize>,
 }
 
@@ -303,7 +303,7 @@ impl Setting {
             bail!("--quant {quant}: the weights are quantized already and stay as they are");
         }
         let quants = wish.map_or_else(|| subject.quants(), |quant| vec![Some(quant)]);
-        Ok(Setting { quants, batches, context, prompt, kv_bytes: options.kv.bytes(), chunk: options.chunk })
+        Ok(Setting { quants, batches, context, prompt, kv: options.kv, chunk: options.chunk })
     }
 }
 
@@ -371,7 +371,7 @@ pub(super) fn wanted(subject: &Subject, setting: &Setting, chunk: usize) -> Want
     for quant in &setting.quants {
         let matrices = Matrices::of(subject.spec(), &|name| subject.stored(name), *quant);
         dtypes.extend(matrices.active().map(|m| m.dtype));
-        let load = Load { spec: subject.spec(), matrices: &matrices, kv_bytes: setting.kv_bytes, chunk };
+        let load = Load { spec: subject.spec(), matrices: &matrices, kv: setting.kv, chunk };
         heads.push(load.heads());
         cached.push(load.is_cached());
     }
@@ -435,7 +435,7 @@ pub(super) fn table_of(subject: &Subject, target: &Target, setting: &Setting) ->
             context: setting.context,
             prompt: setting.prompt,
             chunk: target.chunk,
-            kv_bytes: setting.kv_bytes,
+            kv: setting.kv,
             budget: target.budget.clone(),
             price_per_hour: target.price_per_hour,
             history: target.history.as_ref(),

@@ -9,7 +9,6 @@ use crate::gpu::graph::State;
 use crate::gpu::{Gpu, Graph, Readback};
 use crate::kernels::argmax::Best;
 use crate::kernels::fill::{Mask, Pattern};
-use crate::kernels::kv::KvType;
 use crate::kernels::random;
 
 /// Several sequences with a KV cache each. A step costs one pass and one submit.
@@ -119,10 +118,7 @@ impl<'m> Batch<'m> {
     /// Fills every cache with pseudo-random numbers and puts every sequence at `position`: for measuring at a
     /// depth without computing what leads there.
     pub fn pretend_position(&mut self, position: usize) -> Result<(), EngineError> {
-        let mask = match self.sizes.kv {
-            KvType::F16 => Mask::F16,
-            KvType::F32 => Mask::F32,
-        };
+        let mask = Mask::of_cache(self.sizes.kv);
         for (i, slice) in self.buffers.cache.iter().flatten().enumerate() {
             random::fill_words(self.gpu(), slice, &Pattern::plain(mask), i as u32)?;
         }

@@ -123,7 +123,9 @@ pub fn check_cache(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes) -> Result<(), GpuE
     }
     let fits = limit / (bytes / sizes.context as u64).max(1);
     let (adapter, what) = (gpu.facts().id(), "the K cache of one layer".to_owned());
-    let hint = format!("; a context of at most {fits} fits (--ctx {fits}; --kv f16 takes half of f32)");
+    let hint = format!(
+        "; a context of at most {fits} fits (--ctx {fits}; --kv f16 takes half of f32, q8_0 about a quarter)"
+    );
     Err(GpuError::TooLarge { adapter, what, bytes, limit, hint })
 }
 

@@ -79,13 +79,9 @@ pub fn shader(variant: Variant) -> Shader {
         ("INTERLEAVED", Const::Bool(interleaved)),
         ("QK_NORM", Const::Bool(qk_norm)),
     ];
-    let mut snippets = vec![
-        reduce::state(),
-        reduce.snippet(),
-        geometry.kv.snippet(),
-        rope_kv::rotary(),
-        snippet!("shared/block.wgsl"),
-    ];
+    let mut snippets =
+        vec![reduce::state(), reduce.snippet(), rope_kv::rotary(), snippet!("shared/block.wgsl")];
+    snippets.extend(geometry.kv.snippets());
     if let Some(size) = variant.broadcast {
         consts.push(("SUBGROUP", Const::U32(size)));
         snippets.extend([snippet!("shared/broadcast.wgsl"), snippet!("shared/octet_broadcast.wgsl")]);
@@ -116,7 +112,7 @@ pub struct Decode<'a> {
     pub norms: &'a Slice,
     /// [context, rotary / 2] pairs of f32 (cos, sin).
     pub rope: &'a Slice,
-    /// [sequences, kv_heads, context, head_dim rounded up to 4]; written at the token's position.
+    /// [sequences, kv_heads, context, head_dim rounded up to 4], as [`kv`](crate::kernels::kv) says; written at the token's position.
     pub k_cache: &'a Slice,
     /// As `k_cache`.
     pub v_cache: &'a Slice,
@@ -288,12 +284,10 @@ impl Case {
         let table = rope_kv::table(context, rope.rotary);
         // Positions that no token may see hold NaN, and so does the token's own: looking at them shows.
         let cache = |seed| -> Vec<f32> {
-            let mut cache: Vec<f32> = scaled(seed, tokens.sequences() * kv_heads * context * row)
-                .into_iter()
-                .map(|v| kv.round(v))
-                .collect();
+            let mut cache = scaled(seed, tokens.sequences() * kv_heads * context * row);
             for position in cache.chunks_exact_mut(row) {
                 position[head_dim..].fill(0.0);
+                position.copy_from_slice(&kv.round(position));
             }
             for (i, head) in cache.chunks_exact_mut(context * row).enumerate() {
                 let own = (0..n).map(|t| tokens.place(t)).find(|(s, _)| *s == i / kv_heads);
@@ -304,8 +298,8 @@ impl Case {
         let caches = [cache(43), cache(47)];
         let eps = 1e-6f32;
         let slices = [check::floats(gpu, &qkv)?, check::floats(gpu, &norms)?, check::floats(gpu, &table)?];
-        let [k_cache, v_cache] =
-            [gpu.upload("check k", &kv.encode(&caches[0]))?, gpu.upload("check v", &kv.encode(&caches[1]))?];
+        let encoded = [0, 1].map(|i| kv.encode(&caches[i], row, context));
+        let [k_cache, v_cache] = [gpu.upload("check k", &encoded[0])?, gpu.upload("check v", &encoded[1])?];
         let out = check::marked(gpu, n * out_stride)?;
         let partial = gpu.buffer(
             "check partial",
@@ -339,23 +333,25 @@ impl Case {
             };
             let x = &qkv[token * x_stride + slot * head_dim..][..head_dim];
             if output == Output::V {
-                return x.iter().map(|v| (f64::from(*v), kv.rounding(f64::from(*v)))).collect();
+                let x: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+                return x.iter().copied().zip(kv.rounding(&x)).collect();
             }
             let wanted = rope_kv::reference(rope, x, weight, &table, tokens.place(token).1, eps);
-            wanted
-                .into_iter()
-                .map(|want| match want {
-                    Want::Near { value, tolerance } => (value, tolerance + kv.rounding(value)),
-                    Want::Untouched => (f64::NAN, 0.0),
-                })
-                .collect()
+            let near = |want: &Want| match want {
+                Want::Near { value, tolerance } => (*value, *tolerance),
+                Want::Untouched => (f64::NAN, 0.0),
+            };
+            let (values, tolerances): (Vec<f64>, Vec<f64>) = wanted.iter().map(near).unzip();
+            let moved = kv.rounding(&values);
+            let sum = |((value, tolerance), moved): ((f64, f64), f64)| (value, tolerance + moved);
+            values.into_iter().zip(tolerances).zip(moved).map(sum).collect()
         };
         if output != Output::Attention {
             let (cache, slice) = match output {
                 Output::K => (&caches[0], &k_cache),
                 _ => (&caches[1], &v_cache),
             };
-            let got = kv.decode(&gpu.read(slice)?[..kv.bytes() * cache.len()]);
+            let got = kv.decode(&gpu.read(slice)?[..encoded[0].len()], row, context);
             let mut want: Vec<Want> =
                 cache.iter().map(|v| Want::Near { value: f64::from(*v), tolerance: 0.0 }).collect();
             for token in 0..n {
@@ -381,8 +377,10 @@ impl Case {
         let bytes = gpu.read(&out)?;
         let got: Vec<f32> =
             bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        // The token's own key as it was stored, which is checked apart: f16 may round it either way.
-        let stored = kv.decode(&gpu.read(&k_cache)?[..kv.bytes() * caches[0].len()]);
+        // The token's own key and value as they were stored, which is checked apart: they may be rounded either way.
+        let [stored, stored_values] = [&k_cache, &v_cache].map(|slice| gpu.read(slice));
+        let [stored, stored_values] =
+            [stored?, stored_values?].map(|bytes| kv.decode(&bytes[..encoded[0].len()], row, context));
         let mut want = vec![Want::Untouched; n * out_stride];
         for token in 0..n {
             let (sequence, last) = tokens.place(token);
@@ -391,9 +389,7 @@ impl Case {
                 let kv_head = head / rope.geometry.group();
                 let at = |cache: &[f32], p: usize| cache[place(sequence, kv_head, p)..][..head_dim].to_vec();
                 let keys: Vec<Vec<f32>> = (first..=last).map(|p| at(&stored, p)).collect();
-                let mut values: Vec<Vec<f32>> = (first..last).map(|p| at(&caches[1], p)).collect();
-                values
-                    .push(own(token, kv_head, Output::V).iter().map(|(v, _)| kv.round(*v as f32)).collect());
+                let values: Vec<Vec<f32>> = (first..=last).map(|p| at(&stored_values, p)).collect();
                 let keys: Vec<&[f32]> = keys.iter().map(Vec::as_slice).collect();
                 let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
                 let x = &qkv[token * x_stride + head * head_dim..][..head_dim];

@@ -55,7 +55,8 @@ pub fn shader(geometry: Geometry) -> Shader {
         ("ROWS", Const::U32(rows)),
         ("COLS", Const::U32(cols)),
     ];
-    let snippets = vec![reduce::state(), geometry.kv.snippet()];
+    let [kv, octets] = geometry.kv.snippets();
+    let snippets = vec![reduce::state(), kv, octets];
     Shader { spec: &SPEC, consts, snippets, bound_as: vec![], f16: false, subgroups: false }
 }
 

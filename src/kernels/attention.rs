@@ -44,7 +44,7 @@ impl Geometry {
 pub struct Attention<'a> {
     /// [n_tokens, q_stride] f32: rotated queries, head after head.
     pub q: &'a Slice,
-    /// [kv_heads, context, head_dim rounded up to 4].
+    /// [kv_heads, context, head_dim rounded up to 4], as [`kv`](crate::kernels::kv) says.
     pub k_cache: &'a Slice,
     /// As `k_cache`.
     pub v_cache: &'a Slice,
@@ -104,7 +104,7 @@ pub fn reference(q: &[f32], keys: &[&[f32]], values: &[&[f32]], scale: f32) -> V
         .collect()
 }
 
-/// Geometries worth testing: groups 1 to 9, odd head widths, both cache types.
+/// Geometries worth testing: groups 1 to 9, odd head widths, every cache type.
 pub fn geometries() -> Vec<Geometry> {
     let mut all = Vec::new();
     for kv in KvType::ALL {
@@ -201,11 +201,11 @@ pub fn check(
         let scaled = |seed, n| check::uniform(seed, n).into_iter().map(move |v| v * size);
         let q: Vec<f32> = scaled(41, n * q_stride).collect();
         let cache = |seed| -> Vec<f32> {
-            let mut cache: Vec<f32> = scaled(seed, tokens.sequences() * kv_heads * geometry.context * row)
-                .map(|v| kv.round(v))
-                .collect();
+            let mut cache: Vec<f32> =
+                scaled(seed, tokens.sequences() * kv_heads * geometry.context * row).collect();
             for position in cache.chunks_exact_mut(row) {
                 position[head_dim..].fill(0.0);
+                position.copy_from_slice(&kv.round(position));
             }
             // Positions that no token may see hold NaN: looking at them shows.
             for (i, head) in cache.chunks_exact_mut(geometry.context * row).enumerate() {
@@ -215,8 +215,8 @@ pub fn check(
         };
         let (k, v) = (cache(43), cache(47));
         let q_slice = check::floats(gpu, &q)?;
-        let k_cache = gpu.upload("check k", &kv.encode(&k))?;
-        let v_cache = gpu.upload("check v", &kv.encode(&v))?;
+        let k_cache = gpu.upload("check k", &kv.encode(&k, row, geometry.context))?;
+        let v_cache = gpu.upload("check v", &kv.encode(&v, row, geometry.context))?;
         let out = check::marked(gpu, n * out_stride)?;
         let state = tokens.state();
         let state_slice = check::state(gpu, state)?;

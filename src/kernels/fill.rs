@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::base::KvType;
 use crate::gpu::graph::{State, linear_grid};
 use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
@@ -57,6 +58,15 @@ impl Mask {
     pub const SMALL_SCALE: Mask = Mask { keep: 0x03FF_03FF, set: 0x0C00_0C00 };
     /// Two positive f16, 2⁻¹⁴ ≤ v < 2⁻¹³: scales of scales.
     pub const TINY_SCALE: Mask = Mask { keep: 0x03FF_03FF, set: 0x0400_0400 };
+
+    /// For a KV cache. In q8_0 elements and scales are words like each other: both are sane numbers.
+    pub fn of_cache(kv: KvType) -> Mask {
+        match kv {
+            KvType::F16 => Mask::F16,
+            KvType::F32 => Mask::F32,
+            KvType::Q8_0 => Mask::SMALL_SCALE,
+        }
+    }
 }
 
 /// What a buffer holds: words of one kind, and of every `period` those of another kind at `words`.

@@ -70,7 +70,8 @@ pub fn shader(variant: Variant) -> Shader {
         ("INTERLEAVED", Const::Bool(variant.interleaved)),
         ("QK_NORM", Const::Bool(variant.qk_norm)),
     ];
-    let snippets = vec![reduce::state(), variant.reduce.snippet(), variant.geometry.kv.snippet(), rotary()];
+    let mut snippets = vec![reduce::state(), variant.reduce.snippet(), rotary()];
+    snippets.extend(variant.geometry.kv.snippets());
     Shader {
         spec: &SPEC,
         consts,
@@ -92,7 +93,7 @@ pub struct RopeKv<'a> {
     pub rope: &'a Slice,
     /// [n_tokens, q_stride] f32.
     pub q: &'a Slice,
-    /// [kv_heads, context, head_dim rounded up to 4].
+    /// [kv_heads, context, head_dim rounded up to 4], as [`kv`](crate::kernels::kv) says.
     pub k_cache: &'a Slice,
     /// As `k_cache`.
     pub v_cache: &'a Slice,
@@ -193,8 +194,8 @@ fn run_case(
     let norms = check::uniform(59, 2 * head_dim);
     let rope = table(context, variant.rotary);
     let slices = [check::floats(gpu, &qkv)?, check::floats(gpu, &norms)?, check::floats(gpu, &rope)?];
-    // The cache is marked in 4-byte words; in f16 a word is two elements.
-    let cache_words = tokens.sequences() * kv_heads * context * row * kv.bytes() / 4;
+    // The cache is marked in words, of which one is several elements in types shorter than f32.
+    let cache_words = tokens.sequences() * kv_heads * context * kv.row_bytes(head_dim) / 4;
     let outs = [
         check::marked(gpu, n * q_stride)?,
         check::marked(gpu, cache_words)?,
@@ -233,9 +234,6 @@ fn run_case(
         }
         return Ok((raw, want));
     }
-    let got = kv.decode(bytemuck::cast_slice(&raw));
-    let marker = raw[raw.len() - 1]; // a guard word, whose decoded halves mark what must stay
-    let marks = kv.decode(bytemuck::bytes_of(&marker));
     let mut want = vec![Want::Untouched; tokens.sequences() * kv_heads * context * row];
     for h in 0..kv_heads {
         for token in 0..n {
@@ -247,24 +245,28 @@ fn run_case(
                 let plain = |v: &f32| Want::Near { value: f64::from(*v), tolerance: 0.0 };
                 out = head(token, slot).iter().map(plain).collect();
             }
-            for item in &mut out {
-                if let Want::Near { value, tolerance } = item {
-                    *tolerance += kv.rounding(*value);
+            let value = |want: &Want| if let Want::Near { value, .. } = want { *value } else { f64::NAN };
+            let rounding = kv.rounding(&out.iter().map(value).collect::<Vec<_>>());
+            for (item, moved) in out.iter_mut().zip(rounding) {
+                if let Want::Near { tolerance, .. } = item {
+                    *tolerance += moved;
                 }
             }
             out.resize(row, Want::Near { value: 0.0, tolerance: 0.0 });
             want[((sequence * kv_heads + h) * context + pos) * row..][..row].copy_from_slice(&out);
         }
     }
-    // In f16 an untouched word decodes to two halves: compare them as numbers of their own.
-    let got = match kv {
-        KvType::F32 => got,
-        KvType::F16 => got
-            .iter()
-            .enumerate()
-            .map(|(i, v)| if v.to_bits() == marks[i % 2].to_bits() { marker } else { *v })
-            .collect(),
-    };
+    // What nobody wrote is found by its words, which decode to numbers of their own in types shorter than f32.
+    let (cache, guards) = raw.split_at(cache_words);
+    let marker = guards[guards.len() - 1];
+    let mut got = kv.decode(bytemuck::cast_slice(cache), row, context);
+    let marks = kv.decode(&marker.to_le_bytes().repeat(cache_words), row, context);
+    for (got, mark) in got.iter_mut().zip(marks) {
+        if got.to_bits() == mark.to_bits() {
+            *got = marker;
+        }
+    }
+    got.extend(guards);
     Ok((got, want))
 }
 

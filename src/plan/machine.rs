@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::DType;
+use crate::base::{DType, KvType};
 use crate::model::ModelSpec;
 use crate::plan::PlanError;
 use crate::plan::form::{Constants, Work};
@@ -31,8 +31,8 @@ pub struct Load<'a> {
     pub spec: &'a ModelSpec,
     /// Its matrices.
     pub matrices: &'a Matrices,
-    /// Bytes per element of the KV cache.
-    pub kv_bytes: usize,
+    /// Element type of the KV cache.
+    pub kv: KvType,
     /// Tokens of a prompt at once.
     pub chunk: usize,
 }
@@ -44,7 +44,7 @@ impl Load<'_> {
             heads: self.spec.n_heads,
             kv_heads: self.spec.n_kv_heads,
             head_dim: self.spec.head_dim,
-            kv_bytes: self.kv_bytes,
+            kv: self.kv,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::KvType;
 use crate::model::ModelSpec;
 use crate::plan::weights::{Matrices, Matrix};
 
@@ -26,8 +27,8 @@ pub struct Sizes {
     pub chunk: usize,
     /// Sequences.
     pub sequences: usize,
-    /// Bytes per element of the KV cache.
-    pub kv_bytes: usize,
+    /// Element type of the KV cache.
+    pub kv: KvType,
 }
 
 /// Bytes by part.
@@ -104,10 +105,14 @@ pub fn activations(
     ]
 }
 
+/// Bytes of K and V of one position in all layers, as the cache stores them.
+pub fn kv_bytes_per_token(spec: &ModelSpec, kv: KvType) -> u64 {
+    (2 * spec.n_layers * spec.n_kv_heads * kv.row_bytes(spec.head_dim)) as u64
+}
+
 /// Bytes of K (or V) of one layer, of all sequences.
 pub fn cache_bytes(spec: &ModelSpec, sizes: Sizes) -> u64 {
-    let row = spec.head_dim.next_multiple_of(4) * sizes.kv_bytes;
-    (sizes.sequences * spec.n_kv_heads * sizes.context) as u64 * row as u64
+    (sizes.sequences * spec.n_kv_heads * sizes.context) as u64 * sizes.kv.row_bytes(spec.head_dim) as u64
 }
 
 /// The sum for a model with these matrices.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AdapterFacts, DType};
+use crate::base::{AdapterFacts, DType, KvType};
 
 /// Version of the format: profiles of another version are measured anew.
 pub const VERSION: u32 = 3;
@@ -122,14 +122,15 @@ pub struct Heads {
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// Bytes per element of the cache.
-    pub kv_bytes: usize,
+    /// Element type of the cache.
+    #[serde(default)] // so that a profile of an older format is told by its version
+    pub kv: KvType,
 }
 
 impl Heads {
     /// Bytes of K and V of one position in one layer.
     pub fn position_bytes(&self) -> f64 {
-        (2 * self.kv_heads * self.head_dim.next_multiple_of(4) * self.kv_bytes) as f64
+        (2 * self.kv_heads * self.kv.row_bytes(self.head_dim)) as f64
     }
 }
 

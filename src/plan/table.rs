@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::DType;
+use crate::base::{DType, KvType};
 use crate::model::ModelSpec;
 use crate::plan::form::{self, Bound, Time};
 use crate::plan::history::{Correction, History};
@@ -29,8 +29,8 @@ pub struct Request<'a> {
     pub prompt: usize,
     /// Tokens of a prompt at once.
     pub chunk: usize,
-    /// Bytes per element of the KV cache.
-    pub kv_bytes: usize,
+    /// Element type of the KV cache.
+    pub kv: KvType,
     /// Memory there is.
     pub budget: Budget,
     /// US dollars per hour.
@@ -129,7 +129,7 @@ pub fn table(machine: &Machine, request: &Request<'_>) -> Result<Table, PlanErro
     Ok(Table {
         machine: machine.name(),
         params: spec.n_params(),
-        kv_bytes_per_token: spec.kv_bytes_per_token(request.kv_bytes),
+        kv_bytes_per_token: memory::kv_bytes_per_token(spec, request.kv),
         read_bytes_s: machine.read_bytes_s(),
         context: request.context,
         prompt: request.prompt,
@@ -147,14 +147,9 @@ fn cell(
     batch: usize,
 ) -> Result<Cell, PlanError> {
     let spec = request.spec;
-    let sizes = Sizes {
-        context: request.context,
-        chunk: request.chunk,
-        sequences: batch,
-        kv_bytes: request.kv_bytes,
-    };
+    let sizes = Sizes { context: request.context, chunk: request.chunk, sequences: batch, kv: request.kv };
     let needs = memory::needs(spec, matrices, sizes);
-    let load = Load { spec, matrices, kv_bytes: request.kv_bytes, chunk: request.chunk };
+    let load = Load { spec, matrices, kv: request.kv, chunk: request.chunk };
     let (work, constants) = machine.decode(&load, batch, request.prompt)?;
     let step = form::time(&work, &constants);
     let (prompt_work, prompt_constants) = machine.prompt(&load, 0, request.prompt)?;

@@ -6,7 +6,6 @@ use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Slice, Step};
 use crate::kernels::attention::{Attention, Geometry};
 use crate::kernels::fill::{Mask, Pattern};
-use crate::kernels::kv::KvType;
 use crate::kernels::variants::Variants;
 use crate::kernels::{attend_decode, attend_merge, attend_prefill, check, random, rope_kv};
 use crate::plan::profile::{AttentionReading, Heads};
@@ -35,8 +34,7 @@ impl Subject {
     }
 
     fn geometry(&self) -> Geometry {
-        let Heads { heads, kv_heads, head_dim, kv_bytes } = self.heads;
-        let kv = if kv_bytes == 4 { KvType::F32 } else { KvType::F16 };
+        let Heads { heads, kv_heads, head_dim, kv } = self.heads;
         Geometry { heads, kv_heads, head_dim, context: LONG, window: 0, kv }
     }
 
@@ -53,7 +51,7 @@ impl Subject {
     /// One round of samples.
     pub(super) fn sample(&mut self, gpu: &Gpu, clock: &Clock<'_>) -> Result<(), GpuError> {
         let geometry = self.geometry();
-        let mask = if geometry.kv == KvType::F16 { Mask::F16 } else { Mask::F32 };
+        let mask = Mask::of_cache(geometry.kv);
         let cache = |seed: usize| -> Result<Slice, GpuError> {
             let slice = gpu.buffer("probe cache", self.cache_bytes())?;
             random::fill_words(gpu, &slice, &Pattern::plain(mask), seed as u32)?;

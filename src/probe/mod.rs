@@ -16,7 +16,7 @@ pub mod tune;
 
 use std::collections::BTreeMap;
 
-use crate::base::{AdapterKind, DType};
+use crate::base::{AdapterKind, DType, KvType};
 use crate::gpu::{Gpu, GpuError};
 use crate::plan::profile::{self, Conditions, Heads, Profile};
 
@@ -48,7 +48,7 @@ pub struct Wanted {
 impl Wanted {
     /// A whole profile: every native type, and attention as most models have it.
     pub fn everything(chunk: u32) -> Wanted {
-        let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim, kv_bytes: 2 };
+        let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim, kv: KvType::F16 };
         Wanted {
             dtypes: crate::kernels::weights::NATIVE.to_vec(),
             cached: vec![false],
