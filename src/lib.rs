@@ -107,9 +107,10 @@
 //! token of each of several sequences: the weights are read once for all of them, every sequence has a KV cache and a position
 //! of its own.
 //!
-//! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), is fed to the
-//! next step on the GPU, a few steps are submitted before the first is read, and the host reads along. Samplers that need
-//! more than the 64 best, or a penalty, run one step at a time on the host.
+//! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), with a penalty
+//! for what was said lately ([`kernels::penalize`]) or without, is fed to the next step on the GPU, a few steps are submitted
+//! before the first is read, and the host reads along. Samplers that need more than the 64 best, or look back over more than
+//! 256 tokens, run one step at a time on the host.
 //!
 //! ## How a speed is predicted
 //!

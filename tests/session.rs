@@ -146,6 +146,32 @@ fn steps_ahead_say_the_same_as_one_at_a_time() {
         let likely = say(&mut single, &prompt, &greedy(true, Some(40), Vec::new()));
         assert_ne!(got.0, likely.0, "sampling at 1.3 says something else");
     }
+    // With a penalty that looks back over the conversation, greedy and sampled; further than the GPU can, the host does it.
+    let mut said = Vec::new();
+    for (temperature, repeat_last, repeat_penalty) in
+        [(0.0, 64, 1.3), (0.0, 5, 1.5), (1.1, 64, 1.3), (0.0, 300, 1.3), (0.0, 0, 1.3)]
+    {
+        let penalized = |one_at_a_time| GenerateOptions {
+            sampler: SamplerOptions { temperature, repeat_last, repeat_penalty, ..SamplerOptions::default() },
+            max_tokens: Some(40),
+            ignore_eos: true,
+            one_at_a_time,
+            ..GenerateOptions::default()
+        };
+        let answers = [(&mut ahead, false), (&mut single, true)].map(|(session, one_at_a_time)| {
+            session.truncate(0);
+            let options = penalized(one_at_a_time);
+            let done = session.generate(&prompt, &options, &mut |_| true).expect("generates");
+            assert_eq!(done.ahead, !one_at_a_time && repeat_last <= 256, "{repeat_last}");
+            // Once more: what was said counts, too.
+            let more = session.generate(&more[..2], &options, &mut |_| true).expect("generates");
+            (done.ids, more.ids)
+        });
+        assert_eq!(answers[0], answers[1], "the last {repeat_last} at {temperature}");
+        said.push(answers[0].clone());
+    }
+    assert!(said[0] != said[1] && said[0] != said[4] && said[1] != said[4], "a penalty changes what is said");
+    assert_eq!(said[0].0, said[3].0, "in the first 64 tokens it does not matter how much further one looks");
     // Another prompt gives another text: the comparison can fail.
     ahead.truncate(0);
     assert_ne!(say(&mut ahead, &ids(12), &greedy(false, Some(12), Vec::new())).0, got.0);

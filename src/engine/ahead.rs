@@ -7,7 +7,6 @@ use std::time::Instant;
 use crate::engine::{EngineError, Sampler, Session};
 use crate::gpu::graph::Pending;
 use crate::gpu::{Graph, Readback};
-use crate::kernels::sample;
 
 /// Steps that are submitted before the oldest is read.
 pub const AHEAD: usize = 3;
@@ -34,11 +33,10 @@ impl Ahead {
     ) -> Result<Option<Ahead>, EngineError> {
         let choosing = match sampler.is_greedy() {
             true => None,
-            false if sampler.fits_top(sample::MOST) => match session.choosing(sampler, left)? {
+            false => match session.choosing(sampler, left)? {
                 Some(graph) => Some(graph),
                 None => return Ok(None),
             },
-            false => return Ok(None),
         };
         let gpu = session.model().gpu();
         let free = (0..AHEAD).map(|_| gpu.readback(BYTES)).collect();

@@ -79,14 +79,19 @@ impl Sampler {
         }
     }
 
+    /// Does the penalty change anything?
+    pub fn penalizes(&self) -> bool {
+        self.options.repeat_penalty != 1.0 && self.options.repeat_last > 0
+    }
+
     /// True when the most likely token is always chosen, so that the GPU can do it.
     pub fn is_greedy(&self) -> bool {
-        self.options.temperature == 0.0 && self.options.repeat_penalty == 1.0
+        self.options.temperature == 0.0 && !self.penalizes()
     }
 
     /// True when the `k` most likely tokens are all that is needed.
     pub fn fits_top(&self, k: usize) -> bool {
-        self.options.repeat_penalty == 1.0 && (1..=k).contains(&self.options.top_k)
+        !self.penalizes() && (1..=k).contains(&self.options.top_k)
     }
 
     /// The next `n` random numbers in [0, 1), for choosing elsewhere.

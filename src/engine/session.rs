@@ -5,7 +5,8 @@ use crate::engine::model::Model;
 use crate::engine::{EngineError, Sampler, pipelines};
 use crate::gpu::graph::{Pending, State};
 use crate::gpu::{Gpu, Graph, Readback};
-use crate::kernels::argmax::Best;
+use crate::kernels::argmax::{self, Best};
+use crate::kernels::penalize::{self, Penalize};
 use crate::kernels::sample::{self, Sample};
 use crate::kernels::top_k;
 use crate::kernels::variants::Variants;
@@ -156,18 +157,37 @@ impl<'m> Session<'m> {
         self.choice(&bytes)
     }
 
-    /// The step that chooses among the best of the logits as `sampler` would, with its random numbers for the next `left`
-    /// positions; `None` for tiny vocabularies, and where the kernel failed verification.
+    /// The steps that choose from the logits as `sampler` would, with its random numbers for the next `left` positions;
+    /// `None` where it looks at more tokens than they can, for tiny vocabularies, and where a kernel failed verification.
     pub(super) fn choosing(&self, sampler: &mut Sampler, left: usize) -> Result<Option<Graph>, EngineError> {
         let (gpu, vocab) = (self.gpu(), self.model.spec().vocab);
-        if vocab < TOP_K || !Variants::of(gpu).sample {
+        let options = sampler.options().clone();
+        let (variants, likeliest) = (Variants::of(gpu), options.temperature == 0.0);
+        let fits = likeliest || (1..=TOP_K).contains(&options.top_k) && vocab >= TOP_K && variants.sample;
+        let back = options.repeat_last;
+        if !fits || sampler.penalizes() && (back > penalize::MOST || !variants.penalize) {
             return Ok(None);
         }
+        let Buffers { tokens, logits, top, best, state, .. } = &self.buffers;
+        let cols = vocab as u32;
+        let mut steps = Vec::new();
+        if sampler.penalizes() {
+            let mut said = self.fed.clone();
+            said.resize(self.sizes.context, 0);
+            let said = gpu.upload("said", bytemuck::cast_slice(&said))?;
+            let params =
+                penalize::Params { window: back as u32, vocab: cols, penalty: options.repeat_penalty };
+            let buffers = Penalize { tokens, said: &said, logits, state };
+            steps.push(penalize::step(gpu, buffers, params)?);
+        }
+        if likeliest {
+            steps.push(argmax::step(gpu, 1, logits, best, argmax::Params { cols, stride: cols })?);
+            return Ok(Some(Graph { steps }));
+        }
+        steps.push(top_k::step(gpu, logits, top, top_k::Params { cols, k: TOP_K as u32 })?);
         let mut draws = vec![0.0; self.pos];
         draws.extend(sampler.draws(left.min(self.sizes.context - self.pos).max(1)));
         let draws = gpu.upload("draws", bytemuck::cast_slice(&draws))?;
-        let Buffers { top, best, state, .. } = &self.buffers;
-        let options = sampler.options();
         let params = sample::Params {
             k: options.top_k as u32,
             top_p: options.top_p,
@@ -176,7 +196,8 @@ impl<'m> Session<'m> {
             inv_temperature: (1.0 / options.temperature).min(sample::COLDEST),
         };
         let chosen = Sample { top, draws: &draws, best, state };
-        Ok(Some(Graph { steps: vec![sample::step(gpu, chosen, params)?] }))
+        steps.push(sample::step(gpu, chosen, params)?);
+        Ok(Some(Graph { steps }))
     }
 
     /// Submits a step `ahead` positions beyond this one, and `choosing` after it; the choice is fed to the step that follows
@@ -195,8 +216,7 @@ impl<'m> Session<'m> {
         let run = State { pos: (self.pos + ahead) as u32, n_tokens: 1, ..State::default() };
         self.gpu().write(state, 0, bytemuck::bytes_of(&run));
         // The index stands first in what argmax writes.
-        let top = self.graphs.top.as_ref().filter(|_| choosing.is_some());
-        let graphs: Vec<&Graph> = std::iter::once(&self.graphs.decode).chain(top).chain(choosing).collect();
+        let graphs: Vec<&Graph> = std::iter::once(&self.graphs.decode).chain(choosing).collect();
         Ok(self.gpu().run_ahead(&graphs, run, best, (tokens, 4), (readback, 16))?)
     }
 

@@ -14,6 +14,7 @@ pub mod kv;
 pub mod linear;
 pub mod matmul;
 pub mod matvec;
+pub mod penalize;
 pub mod random;
 pub mod read;
 pub mod reduce;
@@ -29,7 +30,7 @@ pub mod weights;
 use crate::gpu::{KernelSpec, Shader};
 
 /// Every kernel there is.
-pub const ALL: [&KernelSpec; 15] = [
+pub const ALL: [&KernelSpec; 16] = [
     &embed::SPEC,
     &rms_norm::SPEC,
     &matvec::SPEC,
@@ -41,6 +42,7 @@ pub const ALL: [&KernelSpec; 15] = [
     &glu::SPEC,
     &argmax::SPEC,
     &top_k::SPEC,
+    &penalize::SPEC,
     &sample::SPEC,
     &fill::SPEC,
     &read::SPEC,
@@ -61,6 +63,7 @@ pub fn all_shaders() -> Vec<Shader> {
     shaders.extend(glu::all());
     shaders.push(argmax::shader());
     shaders.push(top_k::shader());
+    shaders.push(penalize::shader());
     shaders.push(sample::shader());
     shaders.push(fill::shader());
     shaders.extend(read::all());

@@ -3,7 +3,7 @@
 use crate::gpu::device::Fault;
 
 /// For every kernel one change of its text that makes its results wrong.
-pub const FAULTS: [Fault; 15] = [
+pub const FAULTS: [Fault; 16] = [
     fault("embed", "y[i] = w.a;", "y[i] = -w.a;"),
     fault("rms_norm", "squares += v * v;", "squares -= v * v;"),
     fault("matvec", "] += quants_", "] -= quants_"),
@@ -17,6 +17,7 @@ pub const FAULTS: [Fault; 15] = [
     fault("fill", "x >> 15u", "x >> 14u"),
     fault("read", "a ^= quad(i);", "a ^= quad(i) * 3u;"),
     fault("arithmetic", "a = mad(a, x);", "a = mad(b, x);"),
+    fault("penalize", "v * params.penalty", "v / params.penalty"),
     fault("sample", "mass += w;", "mass += w * w;"),
     fault("top_k", "= vec2<u32>(i, bitcast", "= vec2<u32>(i + 1u, bitcast"),
 ];

@@ -10,8 +10,8 @@ use crate::kernels::matvec::{self, Team};
 use crate::kernels::reduce::Reduce;
 use crate::kernels::weights::{NATIVE, Store};
 use crate::kernels::{
-    argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu, read, rms_norm,
-    rope_kv, sample, top_k,
+    argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu, penalize, read,
+    rms_norm, rope_kv, sample, top_k,
 };
 
 /// Most parts that decode attention is split into: buffers have room for them.
@@ -63,6 +63,8 @@ pub struct Variants {
     pub tile: Tile,
     /// Sampling on the GPU; else the host does it.
     pub sample: bool,
+    /// The repetition penalty likewise.
+    pub penalize: bool,
 }
 
 impl Variants {
@@ -107,6 +109,7 @@ impl Variants {
             split: Split { above: 4 * 64, splits, window: 0 },
             tile: if f16 { Tile::F16 } else { Tile::F32 },
             sample: !gpu.is_banned("sample"),
+            penalize: !gpu.is_banned("penalize"),
         }
     }
 
@@ -124,7 +127,8 @@ impl Variants {
                 [Tile::F32, self.tile].map(|tile| matmul::Variant::of(tile).class()).contains(&class)
             }
             _ if class == Store::TILES_CLASS => self.store == Store::Tiles,
-            _ => class != "sample" || self.sample,
+            _ if class == "sample" => self.sample,
+            _ => class != "penalize" || self.penalize,
         }
     }
 
@@ -210,6 +214,7 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     checks.extend(glu::checks());
     checks.extend(argmax::checks());
     checks.extend(top_k::checks());
+    checks.extend(penalize::checks());
     checks.extend(sample::checks());
     checks.extend(fill::checks());
     checks.extend(read::checks(facts));
