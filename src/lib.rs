@@ -110,7 +110,7 @@
 //! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), with a penalty
 //! for what was said lately ([`kernels::penalize`]) or without, is fed to the next step on the GPU, a few steps are submitted
 //! before the first is read, and the host reads along. Samplers that need more than the 64 best, or look back over more than
-//! 256 tokens, run one step at a time on the host.
+//! 256 tokens, run one step at a time on the host. While a chat waits, [`engine::heartbeat`] keeps a Mac from taking weights away.
 //!
 //! ## How a speed is predicted
 //!

@@ -10,7 +10,7 @@ use super::forecast::Forecast;
 use super::open::{Source, note};
 use super::report::Rates;
 use super::{DONE, interrupt, print, prompt};
-use crate::engine::{EngineError, FinishReason, GenerateOptions, Generation, Session};
+use crate::engine::{EngineError, FinishReason, GenerateOptions, Generation, Heartbeat, Session};
 use crate::tokenizer::Message;
 
 const HELP: &str = "\
@@ -58,7 +58,10 @@ pub(super) fn run(
     }
     let mut interrupted = false;
     loop {
-        match editor.readline("> ") {
+        let heartbeat = Heartbeat::of(chat.session.model())?;
+        let read = editor.readline("> ");
+        drop(heartbeat);
+        match read {
             Ok(line) => {
                 interrupted = false;
                 let _ = editor.add_history_entry(&line);

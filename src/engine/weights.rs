@@ -47,6 +47,12 @@ pub struct Layer {
 }
 
 impl Weights {
+    /// Every part of every matrix.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        let layers = self.layers.iter().flat_map(|l| [&l.qkv, &l.o, &l.gate_up, &l.down]);
+        [&self.embedding, &self.output].into_iter().chain(layers).flatten()
+    }
+
     /// Loads everything that `spec` names.
     pub fn load(loader: &mut Loader<'_>, spec: &ModelSpec) -> Result<Weights, EngineError> {
         let names = &spec.tensors;
