@@ -29,6 +29,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   for (var i = 0u; i < lane; i++) { first = first && recent[i] != id; }
   if (first) {
     let v = logits[id];
-    logits[id] = select(v * params.penalty, v / params.penalty, v > 0.0);
+    let w = select(v * params.penalty, v / params.penalty, v > 0.0);
+    // What was finite stays so: only what the model makes itself counts as broken.
+    let broken = (bitcast<u32>(v) & 0x7F800000u) == 0x7F800000u;
+    logits[id] = select(clamp(w, -3.4e38, 3.4e38), v, broken);
   }
 }

@@ -42,7 +42,9 @@ pub(super) fn run(args: &ProbeArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
             }
             Err(error) => return Err(error),
         };
-        profiles::keep(&gpu, &profile);
+        let mut kept = profile.clone();
+        profiles::kept(&gpu).iter().for_each(|older| kept.complete(older));
+        profiles::keep(&gpu, &kept);
         if !args.json {
             print(&text(&profile))?;
         }

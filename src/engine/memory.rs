@@ -90,7 +90,7 @@ pub fn check(needs: &Needs, available: Option<&Available>, facts: &AdapterFacts)
         return Ok(());
     }
     let hint = if needs.total() - needs.kv / 2 <= available.bytes {
-        "; a shorter context fits (--ctx), or --kv f16"
+        "; a shorter context fits (--ctx), or a smaller cache (--kv q8_0 takes half of f16)"
     } else {
         "; try fewer bits per weight (--quant, down to q4_0, or a smaller GGUF) or a smaller model"
     };

@@ -236,7 +236,7 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                         kv.name()
                     );
                     let quick =
-                        matches!(tokens, Tokens::Each(&[130, ..])) && head_dim == 64 && kv == KvType::F16;
+                        matches!(tokens, Tokens::Each(&[130, ..])) && head_dim == 64 && kv != KvType::F32;
                     // What is written to the cache depends on neither split nor window.
                     let attention = output == Output::Attention;
                     if !attention && !matches!(tokens, Tokens::Each(&[130, ..])) {

@@ -64,7 +64,7 @@ pub fn step(gpu: &Gpu, buffers: Penalize<'_>, params: Params) -> Result<Step, Gp
 pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for (window, pos) in [(1, 0), (64, 0), (64, 10), (64, 300), (7, 300), (MOST, 300), (MOST, MOST - 1)] {
-        for penalty in [1.3f32, 0.5] {
+        for penalty in [1.3f32, 0.5, 1e-38] {
             for of_logits in [true, false] {
                 let label = format!("{penalty}, the last {window} at {pos}, logits {of_logits}");
                 let run = move |gpu: &Gpu| run_case(gpu, window, pos, penalty, of_logits);
@@ -116,12 +116,12 @@ fn run_case(
     for (id, logit) in logits.iter().map(|v| f64::from(*v)).enumerate() {
         let penalty = f64::from(penalty);
         let value = match recent.contains(&(id as u32)) {
-            true if logit > 0.0 => logit / penalty,
+            true if logit > 0.0 => (logit / penalty).min(3.4e38),
             true => logit * penalty,
             false => logit,
         };
-        // Division may err by 2.5 ulp (WGSL §15.7.4).
-        want.push(Want::Near { value, tolerance: value.abs() * 4.0 * f64::from(f32::EPSILON) });
+        // Division may err by 2.5 ulp (WGSL §15.7.4); subnormal results may become 0.
+        want.push(Want::Near { value, tolerance: value.abs() * 4.0 * f64::from(f32::EPSILON) + 1e-37 });
     }
     // NaN must stay NaN; it cannot be compared as a number, and 7 stands for it on both sides.
     let own = ids[pos] as usize;

@@ -395,7 +395,8 @@ fn attention(profile: &Profile, heads: Heads) -> Result<AttentionReading, PlanEr
     }
     let distance = |a: &&AttentionReading| {
         let group = |h: Heads| h.heads / h.kv_heads.max(1);
-        (a.heads.head_dim.abs_diff(heads.head_dim), group(a.heads).abs_diff(group(heads)))
+        let width = a.heads.head_dim.abs_diff(heads.head_dim);
+        (a.heads.kv != heads.kv, width, group(a.heads).abs_diff(group(heads)))
     };
     let Some(nearest) = profile.attention.iter().min_by_key(distance) else {
         return Err(PlanError::Unmeasured { what: "attention".to_owned() });

@@ -227,6 +227,19 @@ impl Profile {
         rows.into_iter().find(|(_, good)| !good).map_or(Ok(()), |(name, _)| Err(name))
     }
 
+    /// Takes over what `older`, measured on the same adapter, has beside: matrices of small models, other caches.
+    pub fn complete(&mut self, older: &Profile) {
+        let matrices = older.matrices.iter();
+        let lacking: Vec<_> = matrices
+            .filter(|m| self.matrix(m.cached, m.prompt, m.dtype, m.columns).is_none())
+            .cloned()
+            .collect();
+        self.matrices.extend(lacking);
+        let lacking: Vec<_> =
+            older.attention.iter().filter(|a| self.attention(a.heads).is_none()).copied().collect();
+        self.attention.extend(lacking);
+    }
+
     /// Takes over what `other`, measured on the same adapter, has and this one lacks; newer readings win.
     pub fn absorb(&mut self, newer: Profile) {
         self.matrices.retain(|m| newer.matrix(m.cached, m.prompt, m.dtype, m.columns).is_none());

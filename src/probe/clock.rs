@@ -295,16 +295,18 @@ fn estimate_of(nominal_s: f64, samples: &[Sample]) -> Measured {
     let raw_s = raw[raw.len() / 2];
     let calm = calm(nominal_s, samples);
     let mut values = raw;
+    let mut pace = pace(nominal_s, samples);
     if calm < FEWEST.min(samples.len()) && samples.len() < MANY && nominal_s.is_finite() {
         values = samples.iter().map(|s| s.seconds / s.around * nominal_s).collect();
         sorted(&mut values);
         values.drain(..values.len() / 2);
+        pace = 1.0; // ratios are of that speed already
     }
     // Not the very first: one sample may be short because its clock was read late.
     let at = |i: usize| values[i.min(values.len() - 1)];
     let (seconds, next) = (at(1), at(3));
     let spread = (next - values[0]) / 2.0 / seconds.max(1e-12);
-    Measured { seconds: seconds * pace(nominal_s, samples), spread, raw_s }
+    Measured { seconds: seconds * pace, spread, raw_s }
 }
 
 /// What to multiply the fastest samples with, where the machine has become faster than it was when the reference's
@@ -346,6 +348,8 @@ mod tests {
         let faster = [(0.8, 0.8), (0.81, 0.8), (0.8, 0.81), (0.9, 1.0), (0.82, 0.8)];
         let got = estimate(1.0, &faster);
         assert!((got.seconds - 1.0).abs() < 0.02 && got.raw_s < 0.83, "{got:?}");
+        let mixed = estimate(1.0, &[(0.8, 0.8), (0.8, 0.8), (2.0, 2.0), (2.0, 2.0)]);
+        assert!((mixed.seconds - 1.0).abs() < 0.02, "{mixed:?}");
         // One sample is still a sample.
         assert_eq!(estimate(f64::INFINITY, &[(3.0, 1.0)]).seconds, 3.0);
     }

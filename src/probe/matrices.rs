@@ -172,16 +172,18 @@ impl Subject {
                 let byte_s = (of_wide - of_small) / (bytes(WIDE) - bytes(SMALL));
                 fixed_s = (of_small - byte_s * bytes(SMALL)).max(0.0);
             }
-            let beside = (fixed_s + row_s * rows(WIDE)).min((1.0 - LEAST_WORK) * wide.value);
+            let beside = fixed_s + row_s * rows(WIDE);
+            // What is stored adds up to what was measured, also where little of it is in proportion to the bytes.
+            let share = ((1.0 - LEAST_WORK) * wide.value / beside.max(1e-12)).min(1.0);
             readings.push(MatrixReading {
                 prompt: case.prompt,
                 dtype: self.dtype,
                 cached: self.cached,
                 columns: case.columns,
                 together: if case.prompt { self.together } else { case.columns },
-                fixed_s,
-                row_s,
-                bytes_s: Reading { value: bytes(WIDE) / (wide.value - beside), spread: wide.spread },
+                fixed_s: share * fixed_s,
+                row_s: share * row_s,
+                bytes_s: Reading { value: bytes(WIDE) / (wide.value - share * beside), spread: wide.spread },
             });
         }
         readings

@@ -30,6 +30,7 @@ pub(super) fn read_curve(gpu: &Gpu, clock: &Clock<'_>, whole: bool) -> Result<Ve
             }
         }
     }
+    curve.sort_by_key(|reading| reading.bytes);
     Ok(curve)
 }
 
