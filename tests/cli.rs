@@ -207,7 +207,7 @@ fn arguments_that_do_not_parse_are_errors_and_help_is_none() {
         (&["--version"], 0, env!("CARGO_PKG_VERSION")),
         (&["run", "--no-such-flag"], 2, "--no-such-flag"),
         (&["run", "x", "--ctx", "many"], 2, "--ctx"),
-        (&["run", "x", "--kv", "f64"], 2, "f16 or f32"),
+        (&["run", "x", "--kv", "f64"], 2, "f16, f32 or q8_0"),
         (&["run", "x", "--quant", "q9"], 2, "q4_k"),
         (&["run", "x", "--memory", "much"], 2, "512MiB"),
         (&["run", "x", "--stop", ""], 2, "--stop"),
