@@ -80,18 +80,7 @@ fn value_scale(at: u32, o: u32) -> f32 {
   return 1.0;
 }
 
-// Scale of the octet that begins at raw_own[first], as 16 bits.
-fn own_half(first: u32) -> u32 {
-  if (!KV_SCALED) { return 0u; }
-  var most = vec4<f32>();
-  var bad = false;
-  for (var j = 0u; j < 8u; j++) {
-    most = max(most, abs(raw_own[first + j]));
-    bad = bad || kv_is_bad(raw_own[first + j]);
-  }
-  return kv_half(max(max(most.x, most.y), max(most.z, most.w)), bad);
-}
-fn own_scale(half: u32) -> f32 { return unpack2x16float(half).x; }
+fn unrounded(i: u32) -> vec4<f32> { return raw_own[i]; }
 
 // K at eight vec4 from octet o of a position on, whose scales begin at `scales`; beyond the head q is zero, and any K will do.
 fn load_keys(row: u32, scales: u32, o: u32) -> Block32 {
@@ -193,8 +182,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   if (KV_SCALED) { workgroupBarrier(); }
   for (var i = in.lane; i < D8; i += WG) {
     let octet = i & ~7u;
-    let k_scale = own_scale(own_half(octet));
-    let v_scale = own_scale(own_half(D8 + octet));
+    let k_scale = octet_scale(octet);
+    let v_scale = octet_scale(D8 + octet);
     let k = kv_pack(raw_own[i], k_scale);
     let v = kv_pack(raw_own[D8 + i], v_scale);
     if (writes && i < D4) {
@@ -209,8 +198,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
     let low = i * 16u;
     let high = min(low + 8u, D8 - 8u);
     if (writes) {
-      k_cache[scales + pos * SCALE_WORDS + i] = kv_halves(own_half(low), own_half(high));
-      v_cache[scales + pos * SCALE_WORDS + i] = kv_halves(own_half(D8 + low), own_half(D8 + high));
+      k_cache[scales + pos * SCALE_WORDS + i] = kv_halves(octet_half(low), octet_half(high));
+      v_cache[scales + pos * SCALE_WORDS + i] = kv_halves(octet_half(D8 + low), octet_half(D8 + high));
     }
   }
   workgroupBarrier();

@@ -65,21 +65,21 @@ fn soften(r: u32, row: u32, tile: u32, cols: u32) {
   shrink[r] = factor;
 }
 
-// K and V of the i-th vec4 from position `tile` on, of the head that begins at `base`.
+// Where the scale of the i-th vec4 from position `tile` on is, of the head that begins at `base`.
+fn scale_at(base: u32, tile: u32, i: u32) -> u32 {
+  return base + params.context * D4 + (tile + i / D4) * SCALE_WORDS + octet(i) / 2u;
+}
+fn octet(i: u32) -> u32 { return i % D4 / 8u; }
+
+// K and V there.
 fn key(base: u32, tile: u32, i: u32) -> vec4<f32> {
   var scale = 1.0;
-  if (KV_SCALED) {
-    let o = i % D4 / 8u;
-    scale = kv_scale(k_cache[base + params.context * D4 + (tile + i / D4) * SCALE_WORDS + o / 2u], o);
-  }
+  if (KV_SCALED) { scale = kv_scale(k_cache[scale_at(base, tile, i)], octet(i)); }
   return kv_unpack(k_cache[base + tile * D4 + i], scale);
 }
 fn value(base: u32, tile: u32, i: u32) -> vec4<f32> {
   var scale = 1.0;
-  if (KV_SCALED) {
-    let o = i % D4 / 8u;
-    scale = kv_scale(v_cache[base + params.context * D4 + (tile + i / D4) * SCALE_WORDS + o / 2u], o);
-  }
+  if (KV_SCALED) { scale = kv_scale(v_cache[scale_at(base, tile, i)], octet(i)); }
   return kv_unpack(v_cache[base + tile * D4 + i], scale);
 }
 

@@ -26,17 +26,7 @@ fn rotated(e: u32, pos: u32) -> f32 {
   return turned(head[e], head[pair.other], rope[pos * (ROTARY / 2u) + pair.angle], pair.second);
 }
 
-// Scale of the octet that begins at kept[first], as 16 bits.
-fn kept_half(first: u32) -> u32 {
-  if (!KV_SCALED) { return 0u; }
-  var most = vec4<f32>();
-  var bad = false;
-  for (var j = 0u; j < 8u; j++) {
-    most = max(most, abs(kept[first + j]));
-    bad = bad || kv_is_bad(kept[first + j]);
-  }
-  return kv_half(max(max(most.x, most.y), max(most.z, most.w)), bad);
-}
+fn unrounded(i: u32) -> vec4<f32> { return kept[i]; }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
@@ -83,13 +73,13 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
         q[id.y * params.q_stride + slot * HEAD_DIM + e + j] = out[j];
       }
     } else {
-      let packed = kv_pack(out, unpack2x16float(kept_half(g & ~7u)).x);
+      let packed = kv_pack(out, octet_scale(g & ~7u));
       if (is_v) { v_cache[base + pos * D4 + g] = packed; } else { k_cache[base + pos * D4 + g] = packed; }
     }
   }
   for (var i = in.lane; i < SCALE_WORDS; i += WG) {
     // The last word may have no second octet.
-    let word = kv_halves(kept_half(i * 16u), kept_half(min(i * 16u + 8u, D8 - 8u)));
+    let word = kv_halves(octet_half(i * 16u), octet_half(min(i * 16u + 8u, D8 - 8u)));
     let at = base + params.context * D4 + pos * SCALE_WORDS + i;
     if (is_v) { v_cache[at] = word; }
     if (!is_v && !is_q) { k_cache[at] = word; }

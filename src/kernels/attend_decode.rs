@@ -81,7 +81,7 @@ pub fn shader(variant: Variant) -> Shader {
     ];
     let mut snippets =
         vec![reduce::state(), reduce.snippet(), rope_kv::rotary(), snippet!("shared/block.wgsl")];
-    snippets.extend(geometry.kv.snippets());
+    snippets.extend(geometry.kv.writing_snippets());
     if let Some(size) = variant.broadcast {
         consts.push(("SUBGROUP", Const::U32(size)));
         snippets.extend([snippet!("shared/broadcast.wgsl"), snippet!("shared/octet_broadcast.wgsl")]);

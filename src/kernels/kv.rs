@@ -19,6 +19,12 @@ impl KvType {
         [own, snippet!("shared/kv_octets.wgsl")]
     }
 
+    /// As [`KvType::snippets`], for kernels that also write the cache.
+    pub fn writing_snippets(self) -> [Snippet; 3] {
+        let [own, octets] = self.snippets();
+        [own, octets, snippet!("shared/kv_store.wgsl")]
+    }
+
     /// What storing a head of one position and reading it back gives.
     pub fn round(self, head: &[f32]) -> Vec<f32> {
         match self {

@@ -71,7 +71,7 @@ pub fn shader(variant: Variant) -> Shader {
         ("QK_NORM", Const::Bool(variant.qk_norm)),
     ];
     let mut snippets = vec![reduce::state(), variant.reduce.snippet(), rotary()];
-    snippets.extend(variant.geometry.kv.snippets());
+    snippets.extend(variant.geometry.kv.writing_snippets());
     Shader {
         spec: &SPEC,
         consts,
