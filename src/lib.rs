@@ -118,7 +118,8 @@
 //! latency per position + KV bytes. Its constants come from a data sheet ([`plan::hardware`]), from a fit to published
 //! measurements ([`plan::fit`], with which the form is tested), or from a profile: there every step of the forward pass
 //! is priced with what its kernel was measured to cost, per dispatch and per byte ([`plan::machine`]). Readings come
-//! in rounds of few samples, of which the fastest count ([`probe::Clock`]), because machines are shared. What runs achieve corrects
+//! in rounds of few short samples, of which the fastest count ([`probe::Clock`]), because machines are shared; `bench plan`
+//! takes them in turn with what it holds against them ([`probe::Probe`]). What runs achieve corrects
 //! later predictions ([`plan::history`]), visibly.
 //!
 //! # What must stay true

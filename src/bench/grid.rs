@@ -7,15 +7,14 @@ use crate::base::DType;
 use crate::engine::{Batch, EngineError, Model};
 use crate::plan::choose::{self, Aim, Goal};
 use crate::plan::table::{Cell, Table};
-use crate::probe::Clock;
+use crate::probe::{Clock, Runs};
 
 /// A measured choice may fall short of the best by this part.
 pub const TOLERANCE: f64 = 0.05;
 
-/// Rounds over all steps, of which the fastest reading stays: what slows a shared machine down seldom lasts until the next.
-const ROUNDS: usize = 4;
-/// Of these, those in which prompts are measured, too.
-const PROMPT_ROUNDS: usize = 2;
+/// Rounds over all cells, in turn with those of the probe: what speeds a shared machine up or slows it down seldom lasts until
+/// the next, and when it does, the profile shows it as well.
+pub const ROUNDS: usize = 4;
 /// Short chunks are repeated for about so many seconds.
 const CHUNK_S: f64 = 0.3;
 /// At most so often.
@@ -34,7 +33,7 @@ pub struct Point {
     pub predicted_s: f64,
     /// Seconds of a step, measured, undisturbed ([`crate::probe::Clock`]).
     pub measured_s: f64,
-    /// Median seconds of a step by the wall clock in the faster round, whatever else went on.
+    /// Median seconds of a step by the wall clock, whatever else went on.
     pub wall_s: f64,
     /// Half the distance between the fastest samples, relative.
     pub spread: f64,
@@ -71,68 +70,83 @@ pub struct Grid<'a> {
     pub batches: &'a [usize],
     /// Positions.
     pub contexts: &'a [usize],
-    /// Seconds of decode steps.
+    /// Seconds of decode steps, over all rounds.
     pub step_s: f64,
-    /// Most steps.
-    pub steps: usize,
     /// Measure prompts too.
     pub prompts: bool,
 }
 
-/// Measures one model at every batch × context. `predicted` gives (step, first token) seconds per cell. `progress` is told
-/// every point, and whether it is measured to the end.
-pub fn measure(
-    model: &Model,
-    clock: &Clock<'_>,
-    quant: DType,
-    grid: Grid<'_>,
-    predicted: &dyn Fn(usize, usize) -> (f64, f64),
-    progress: &mut dyn FnMut(&Point, bool) -> bool,
-) -> Result<Vec<Point>, EngineError> {
-    let Grid { batches, contexts, step_s, steps, prompts: with_prompts } = grid;
-    let mut points: Vec<Point> = Vec::new();
-    let mut prompts: Vec<f64> = Vec::new();
-    for (round, n) in (0..ROUNDS).flat_map(|round| batches.iter().map(move |n| (round, n))) {
-        let mut batch = Batch::new(model, *n)?;
-        batch.pretend_position(contexts.iter().copied().max().unwrap_or(0))?;
-        // The time of prompts does not depend on the batch.
-        if with_prompts && *n == batches[0] && round < PROMPT_ROUNDS {
-            for (i, context) in contexts.iter().enumerate() {
-                let seconds = prompt_s(&mut batch, model.sizes().chunk, *context)?;
-                match prompts.get_mut(i) {
-                    Some(old) => *old = old.min(seconds),
-                    None => prompts.push(seconds),
+/// Cells of a grid, measured in rounds.
+#[derive(Debug, Default)]
+pub struct Samples {
+    /// By quantization, batch and context.
+    steps: Vec<((DType, usize, usize), Runs)>,
+    /// Seconds of one prompt: it does not depend on the batch.
+    prompts: Vec<(DType, usize, f64)>,
+}
+
+impl Samples {
+    /// One round over every batch × context of one model. `progress` is told the cell that comes next; false stops.
+    pub fn round(
+        &mut self,
+        model: &Model,
+        clock: &Clock<'_>,
+        quant: DType,
+        grid: Grid<'_>,
+        progress: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<(), EngineError> {
+        for batch in grid.batches.iter().copied() {
+            let mut sequences = Batch::new(model, batch)?;
+            sequences.pretend_position(grid.contexts.iter().copied().max().unwrap_or(0))?;
+            for context in grid.contexts.iter().copied() {
+                if !progress(batch, context) {
+                    return Err(EngineError::Cancelled);
                 }
+                if grid.prompts && batch == grid.batches[0] {
+                    let seconds = prompt_s(&mut sequences, model.sizes().chunk, context)?;
+                    match self.prompts.iter_mut().find(|(q, c, _)| (*q, *c) == (quant, context)) {
+                        Some((.., fastest)) => *fastest = fastest.min(seconds),
+                        None => self.prompts.push((quant, context, seconds)),
+                    }
+                }
+                let cell = (quant, batch, context);
+                let at = self.steps.iter().position(|(known, _)| *known == cell).unwrap_or_else(|| {
+                    self.steps.push((cell, Runs::default()));
+                    self.steps.len() - 1
+                });
+                let budget_s = grid.step_s / ROUNDS as f64;
+                speed::sample_step(&mut sequences, clock, context, budget_s, &mut self.steps[at].1)?;
             }
         }
-        for (i, context) in contexts.iter().enumerate() {
-            let measured = speed::step_s(&mut batch, clock, *context, step_s / ROUNDS as f64, steps)?;
-            let (predicted_s, predicted_first_s) = predicted(*n, *context);
-            let point = Point {
+        Ok(())
+    }
+
+    /// What was measured, beside what `predicted` gives for quantization, batch and context: seconds of a step, and to the
+    /// first token.
+    pub fn points(
+        &self,
+        clock: &Clock<'_>,
+        predicted: &dyn Fn(DType, usize, usize) -> (f64, f64),
+    ) -> Vec<Point> {
+        let point = |((quant, batch, context), runs): &((DType, usize, usize), Runs)| {
+            let (quant, batch, context) = (*quant, *batch, *context);
+            let measured = clock.estimate_runs(runs);
+            let (predicted_s, predicted_first_s) = predicted(quant, batch, context);
+            let prompt = self.prompts.iter().find(|(q, c, _)| (*q, *c) == (quant, context));
+            Point {
                 quant,
-                batch: *n,
-                context: *context,
+                batch,
+                context,
                 predicted_s,
                 measured_s: measured.seconds,
                 wall_s: measured.raw_s,
                 spread: measured.spread,
                 predicted_first_s,
-                measured_first_s: None,
-            };
-            let same = |p: &Point| p.batch == *n && p.context == *context;
-            let at = points.iter().position(same).unwrap_or(points.len());
-            match points.get_mut(at) {
-                Some(old) if old.measured_s <= point.measured_s => {}
-                Some(old) => *old = point,
-                None => points.push(point),
+                measured_first_s: prompt.map(|(.., seconds)| seconds * batch as f64),
             }
-            points[at].measured_first_s = prompts.get(i).map(|s| s * *n as f64);
-            if !progress(&points[at], round + 1 == ROUNDS) {
-                return Err(EngineError::Cancelled);
-            }
-        }
+        };
+        self.steps.iter().map(point).collect()
     }
-    Ok(points)
 }
 
 /// Seconds of a prompt of `tokens` from an empty cache: all chunks when they are few, else the first, the middle

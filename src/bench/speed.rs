@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::engine::{Batch, EngineError, Model};
 use crate::gpu::graph::State;
-use crate::probe::{Clock, Measured};
+use crate::probe::{Clock, Runs};
 
-/// Fewest steps that undisturbed time is looked for in.
-const FEWEST_STEPS: usize = 6;
+/// Windows of a round.
+const FEWEST_WINDOWS: usize = 3;
+const MOST_WINDOWS: usize = 40;
 
 /// What one test measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -127,26 +128,29 @@ pub fn run(
     Ok(Samples { test, seconds, compile_s, pipelines_s, host_s, dispatches })
 }
 
-/// Seconds of one decode step at exactly `position`, from as many steps as `budget_s` allows, at least six and at
-/// most `most`, each paired with the clock's reference.
-pub fn step_s(
+/// Adds samples of one decode step at exactly `position` to `runs`: windows of as many steps as the clock likes, about
+/// `budget_s` of them, but at least a few.
+pub fn sample_step(
     batch: &mut Batch<'_>,
     clock: &Clock<'_>,
     position: usize,
     budget_s: f64,
-    most: usize,
-) -> Result<Measured, EngineError> {
+    runs: &mut Runs,
+) -> Result<(), EngineError> {
     let ids = made_up(batch.positions().len(), 64);
-    batch.rewind(position);
-    batch.step(&ids)?;
-    let mut step = || {
-        batch.rewind(position);
+    let mut steps = |n: usize| {
         let started = Instant::now();
-        batch.step(&ids)?;
-        Ok::<f64, EngineError>(started.elapsed().as_secs_f64())
+        for _ in 0..n {
+            batch.rewind(position);
+            batch.step(&ids)?;
+        }
+        Ok::<f64, EngineError>(started.elapsed().as_secs_f64() / n as f64)
     };
-    let n = (budget_s / step()?.max(1e-6)) as usize;
-    clock.paired(n.clamp(FEWEST_STEPS, most.max(FEWEST_STEPS)), step)
+    steps(1)?; // the first also compiles, on some drivers
+    let step_s = steps(2)?.max(1e-6);
+    let window = (clock.window_s() / step_s).ceil() as usize;
+    let windows = (budget_s / (window as f64 * step_s)) as usize;
+    clock.sample_runs(windows.clamp(FEWEST_WINDOWS, MOST_WINDOWS), || steps(window), runs)
 }
 
 /// Seconds of a chunk of `n` prompt tokens at `position`: the fastest of as many as take about `budget_s`, at least one and

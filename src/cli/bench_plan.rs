@@ -1,4 +1,4 @@
-//! `anygpu bench plan`: a grid of quantization × batch × context, predicted and then measured.
+//! `anygpu bench plan`: a grid of quantization × batch × context, predicted and measured.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::args::DeviceArgs;
 use super::bench_text::{table as text_table, utc_now};
 use super::plan::{Setting, Target, here, table_of, wanted};
+use super::profiles::stopped;
 use super::subject::Subject;
 use super::{DONE, Exit, bench, interrupt, open, print, print_json, profiles};
 use crate::base::{DType, KvType};
@@ -22,7 +23,7 @@ use crate::plan::choose::figure;
 use crate::plan::machine::Machine;
 use crate::plan::profile::Profile;
 use crate::plan::table::Table;
-use crate::probe::{Clock, Wanted};
+use crate::probe::{Clock, Probe, Wanted};
 
 #[derive(Args)]
 pub(super) struct PlanBenchArgs {
@@ -41,10 +42,10 @@ pub(super) struct PlanBenchArgs {
     /// Measure no prompts: times to the first token are then those predicted
     #[arg(long)]
     no_prompts: bool,
-    /// Seconds of decode steps per cell, but at least six steps in each of four rounds
+    /// Seconds of decode steps per cell, in four rounds
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
-    /// Predict from this profile instead of one measured just before
+    /// Predict from this profile instead of one measured meanwhile
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     /// Also write everything (JSON) to this file
@@ -122,14 +123,54 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
         kv: KvType::F16,
         chunk: None,
     };
-    let profile = match &args.profile {
-        Some(path) => profiles::read(path)?,
-        // Measured now, so that prediction and measurement see the same machine.
+    let grid = |round: usize| Grid {
+        batches: &args.batch,
+        contexts: &args.contexts,
+        step_s: args.seconds,
+        prompts: !args.no_prompts && round.is_multiple_of(2),
+    };
+    let name = &subject.described.name;
+    let total = grid::ROUNDS * quants.len() * args.batch.len() * args.contexts.len();
+    let bar = open::bar(total as u64, "{msg:24} {wide_bar} {percent} % {elapsed}");
+    let mut samples = grid::Samples::default();
+    let mut sample = |clock: &Clock<'_>, round: usize| -> anyhow::Result<()> {
+        open::note(&format!("{name}: round {} of {}", round + 1, grid::ROUNDS));
+        for quant in quants {
+            let options = LoadOptions { context: Some(longest + 2), ..LoadOptions::default() };
+            let model = bench::load(gpu, subject, Some(*quant), options)?;
+            samples.round(&model, clock, *quant, grid(round), &mut |batch, context| {
+                bar.set_message(format!("{quant} batch {batch} at {context}"));
+                bar.inc(1);
+                !interrupt::requested()
+            })?;
+        }
+        Ok(())
+    };
+    let (profile, clock) = match &args.profile {
+        Some(path) => {
+            let profile = profiles::read(path)?;
+            let clock = Clock::with_nominal(gpu, profile.reference_s)?;
+            for round in 0..grid::ROUNDS {
+                sample(&clock, round)?;
+            }
+            (profile, clock)
+        }
+        // Rounds of both in turn, so that prediction and measurement see the same machine.
         None => {
             let wanted = Wanted { thorough: true, ..wanted(subject, &setting(longest), chunk) };
-            profiles::measure(gpu, &wanted)?
+            let mut told = |what: &str, _: f64| {
+                bar.set_message(what.to_owned());
+                !interrupt::requested()
+            };
+            let mut probe = Probe::begin(gpu, &wanted, grid::ROUNDS, &mut told).map_err(stopped)?;
+            for round in 0..grid::ROUNDS {
+                probe.round(&mut told).map_err(stopped)?;
+                sample(probe.clock(), round)?;
+            }
+            probe.finish(&mut told).map_err(stopped)?
         }
     };
+    bar.finish_and_clear();
     let budget = here(gpu, Some(&profile), None);
     let machine = Machine::Measured(Box::new(profile.clone()));
     let target = Target { machine, budget, history: None, chunk, price_per_hour: None };
@@ -137,31 +178,12 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
     for context in &args.contexts {
         tables.push((*context, table_of(subject, &target, &setting(*context))?));
     }
-    let clock = Clock::with_nominal(gpu, profile.reference_s)?;
-    let mut points = Vec::new();
-    for quant in quants {
-        let options = LoadOptions { context: Some(longest + 2), ..LoadOptions::default() };
-        let model = bench::load(gpu, subject, Some(*quant), options)?;
-        let predicted = |batch: usize, context: usize| {
-            let found = tables.iter().find(|(c, _)| *c == context).and_then(|(_, table)| {
-                table.cells.iter().find(|cell| cell.quant == Some(*quant) && cell.batch == batch)
-            });
-            found.map_or((f64::NAN, f64::NAN), |cell| (cell.step.total(), cell.first_token_s))
-        };
-        let grid = Grid {
-            batches: &args.batch,
-            contexts: &args.contexts,
-            step_s: args.seconds,
-            steps: 400,
-            prompts: !args.no_prompts,
-        };
-        points.extend(grid::measure(&model, &clock, *quant, grid, &predicted, &mut |point, last| {
-            if last {
-                open::note(&progress(subject, point));
-            }
-            !interrupt::requested()
-        })?);
-    }
+    let points = samples.points(&clock, &|quant, batch, context| {
+        let found = tables.iter().find(|(c, _)| *c == context).and_then(|(_, table)| {
+            table.cells.iter().find(|cell| cell.quant == Some(quant) && cell.batch == batch)
+        });
+        found.map_or((f64::NAN, f64::NAN), |cell| (cell.step.total(), cell.first_token_s))
+    });
     let judged = tables
         .into_iter()
         .map(|(context, table)| {
@@ -171,19 +193,6 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
         })
         .collect();
     Ok(Outcome { name: subject.described.name.clone(), points, judged, profile })
-}
-
-fn progress(subject: &Subject, p: &Point) -> String {
-    format!(
-        "{} {} batch {} at {}: {} ms, predicted {} ({:+.1} %)",
-        subject.described.name,
-        p.quant,
-        p.batch,
-        p.context,
-        figure(p.measured_s * 1e3),
-        figure(p.predicted_s * 1e3),
-        p.error() * 100.0
-    )
 }
 
 fn text(outcomes: &[Outcome]) -> String {

@@ -59,19 +59,22 @@ pub(super) fn measure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
         !interrupt::requested()
     });
     bar.finish_and_clear();
-    match measured {
-        Err(GpuError::Stopped) => Err(EngineError::Cancelled.into()),
-        other => {
-            let profile = other?;
-            let drift = profile.conditions.drift;
-            if drift.abs() > MUCH_DRIFT {
-                note(&format!(
-                    "the bandwidth drifted by {:+.0} % meanwhile: something else was running, or the clock changed",
-                    drift * 100.0
-                ));
-            }
-            Ok(profile)
-        }
+    let profile = measured.map_err(stopped)?;
+    let drift = profile.conditions.drift;
+    if drift.abs() > MUCH_DRIFT {
+        note(&format!(
+            "the bandwidth drifted by {:+.0} % meanwhile: something else was running, or the clock changed",
+            drift * 100.0
+        ));
+    }
+    Ok(profile)
+}
+
+/// Why the probe ended; that somebody stopped it is no failure.
+pub(super) fn stopped(error: GpuError) -> anyhow::Error {
+    match error {
+        GpuError::Stopped => EngineError::Cancelled.into(),
+        other => other.into(),
     }
 }
 

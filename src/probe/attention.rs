@@ -110,7 +110,9 @@ impl Subject {
             // A chunk of a prompt reads every position many times: there one cache will do.
             let used = if prompt { &caches[..1] } else { &caches[..] };
             let steps: Vec<Vec<Step>> = used.iter().map(steps).collect::<Result<_, GpuError>>()?;
-            clock.sample(&steps.iter().flatten().collect::<Vec<_>>(), state, SAMPLES, windows)
+            let layers: Vec<Vec<&Step>> = steps.iter().map(|layer| layer.iter().collect()).collect();
+            let units: Vec<&[&Step]> = layers.iter().map(|layer| &layer[..]).collect();
+            clock.sample(&units, state, SAMPLES, windows)
         };
         let each = |n: usize, positions: usize| State {
             n_tokens: n as u32,
@@ -136,9 +138,7 @@ impl Subject {
     /// The terms that these seconds are made of.
     pub(super) fn reading(&self, clock: &Clock<'_>) -> AttentionReading {
         let measured = self.windows.each_ref().map(|windows| clock.estimate(windows));
-        let decode = |i: usize| measured[i].seconds / self.layers() as f64;
-        let [one_short, one_long, many_short, many_long] = [0, 1, 2, 3].map(decode);
-        let [first, last] = [4, 5].map(|i: usize| measured[i].seconds);
+        let [one_short, one_long, many_short, many_long, first, last] = measured.map(|m| m.seconds);
         // Slopes over positions: α + κ for one sequence, α + MANY·κ for many.
         let (span, more) = ((LONG - SHORT) as f64, (MANY - 1) as f64);
         let one = ((one_long - one_short) / span).max(1e-12);

@@ -11,7 +11,7 @@
 
 use std::cell::RefCell;
 
-use crate::base::DType;
+use crate::base::{AdapterKind, DType};
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Step};
 use crate::kernels::linear::Linear;
@@ -23,6 +23,11 @@ use crate::quant::PlaneLayout;
 
 /// Length of the longer window.
 const WINDOW_S: f64 = 0.012;
+/// The same on adapters that share their cores with others: those come and go within some milliseconds, and the fastest of
+/// many short windows saw none of them.
+const SHARED_WINDOW_S: f64 = 0.003;
+/// Fewest units in the longer window, unless one alone fills [`WINDOW_S`]: a submit is something beside short ones.
+const FEWEST_UNITS: usize = 3;
 /// Most dispatches recorded at once: bounds the recording's memory.
 const MAX_DISPATCHES: usize = 20_000;
 /// Samples of each window; of windows that are long even so, half as many.
@@ -32,6 +37,8 @@ const LONG_S: f64 = 0.05;
 const FASTER: f64 = 0.95;
 /// Samples count as undisturbed when the reference around them took at most this many times its undisturbed time.
 const CALM: f64 = 1.15;
+/// Two rounds agree when the fastest of one took at most this many times as long as that of the other.
+const AGREEMENT: f64 = 1.02;
 /// Fewest undisturbed samples that an estimate is made of.
 const FEWEST: usize = 3;
 /// Of so many samples the fastest ones tell more than ratios to the reference, which suffers from neighbours in its own way.
@@ -164,10 +171,28 @@ impl<'g> Clock<'g> {
     pub fn paired<E: From<GpuError>>(
         &self,
         n: usize,
-        mut run: impl FnMut() -> Result<f64, E>,
+        run: impl FnMut() -> Result<f64, E>,
     ) -> Result<Measured, E> {
-        let samples = self.paired_in_turn(n, 1, |_| run())?;
-        Ok(estimate_of(self.nominal_s(), &samples[0]))
+        let mut runs = Runs::default();
+        self.sample_runs(n, run, &mut runs)?;
+        Ok(self.estimate_runs(&runs))
+    }
+
+    /// Adds `n` readings of `run` to `runs`, as [`Clock::sample`] does for steps.
+    pub fn sample_runs<E: From<GpuError>>(
+        &self,
+        n: usize,
+        mut run: impl FnMut() -> Result<f64, E>,
+        runs: &mut Runs,
+    ) -> Result<(), E> {
+        let mut taken = self.paired_in_turn(n, 1, |_| run())?;
+        runs.0.append(&mut taken[0]);
+        Ok(())
+    }
+
+    /// Seconds of one run, of all that was sampled.
+    pub fn estimate_runs(&self, runs: &Runs) -> Measured {
+        estimate_of(self.nominal_s(), &runs.0)
     }
 
     /// As [`Clock::paired`], of `kinds` different runs that take turns; the samples of each.
@@ -202,54 +227,77 @@ impl<'g> Clock<'g> {
     /// As [`Clock::slope`], of steps picked from a graph.
     pub fn slope_of(&self, steps: &[&Step], state: State) -> Result<Measured, GpuError> {
         let mut windows = Windows::default();
-        self.sample(steps, state, SAMPLES, &mut windows)?;
+        self.sample(&[steps], state, SAMPLES, &mut windows)?;
         Ok(self.estimate(&windows))
     }
 
-    /// Adds `n` samples of passes over `steps` to `windows`, which belongs to steps like these: a neighbour may be busy for
-    /// as long as these samples take, hardly so again in a later round.
+    /// How long a sample should be.
+    pub fn window_s(&self) -> f64 {
+        if self.gpu.facts().kind == AdapterKind::Cpu { SHARED_WINDOW_S } else { WINDOW_S }
+    }
+
+    /// Adds samples to `windows`, as many as `n` windows of [`WINDOW_S`] take: a neighbour may be busy for as long as these
+    /// last, hardly so again in a later round. A window is so many of `units`, which are alike and taken in turn, that it
+    /// is long enough.
     pub fn sample(
         &self,
-        steps: &[&Step],
+        units: &[&[&Step]],
         state: State,
         n: usize,
         windows: &mut Windows,
     ) -> Result<(), GpuError> {
-        let time = |repeats: usize| self.gpu.time(steps, repeats, state);
+        let mut next = windows.next;
+        let mut time = |count: usize| {
+            let steps: Vec<&Step> =
+                (next..next + count).flat_map(|i| units[i % units.len()].iter().copied()).collect();
+            next = (next + count) % units.len();
+            self.gpu.time(&steps, 1, state)
+        };
         time(1)?; // the first run also compiles, on some drivers
-        let most = (MAX_DISPATCHES / steps.len().max(1)).max(2) / 2;
-        if windows.repeats == 0 {
-            let mut repeats = 1;
+        if windows.count == 0 {
+            let most = (MAX_DISPATCHES / units[0].len().max(1)).max(2) / 2;
+            let mut count = 1;
             let mut last = time(1)?.min(time(1)?);
-            while last < WINDOW_S && repeats < most {
-                let wanted = (repeats as f64 * WINDOW_S / last.max(1e-6)).ceil() as usize;
-                repeats = wanted.clamp(repeats + 1, 8 * repeats).min(most);
-                last = time(repeats)?;
+            if last < WINDOW_S {
+                count = FEWEST_UNITS.min(most);
+                last = time(count)?;
             }
-            *windows = Windows { repeats, is_long: last > LONG_S, ..Windows::default() };
+            while last < self.window_s() && count < most {
+                let wanted = (count as f64 * self.window_s() / last.max(1e-6)).ceil() as usize;
+                count = wanted.clamp(count + 1, 8 * count).min(most);
+                last = time(count)?;
+            }
+            *windows = Windows { count, seconds: last, ..Windows::default() };
         }
-        let (repeats, few) = (windows.repeats, windows.few());
-        // Passes that are long by themselves vary less, and there is not all day.
-        let n = if windows.is_long { n / 2 + 1 } else { n };
+        let (count, few) = (windows.count, windows.few());
+        let n = if windows.seconds > LONG_S {
+            n / 2 + 1 // long ones vary less, and there is not all day
+        } else {
+            (n as f64 * (WINDOW_S / windows.seconds).max(1.0)) as usize
+        };
+        let n = n.min((WINDOW_S / self.window_s()) as usize * n);
         let kinds = if few == 0 { 1 } else { 2 };
-        let mut taken = self.paired_in_turn(n, kinds, |kind| time(if kind == 0 { repeats } else { few }))?;
+        let mut taken = self.paired_in_turn(n, kinds, |kind| time(if kind == 0 { count } else { few }))?;
         windows.short.extend(if few == 0 { Vec::new() } else { taken.swap_remove(1) });
+        windows.rounds.push(fastest(&taken[0]));
         windows.long.append(&mut taken[0]);
+        windows.next = next;
         Ok(())
     }
 
-    /// Was the machine calm for enough of the samples?
+    /// Was the machine calm for enough of the samples, and did the fastest of two rounds agree? What the reference does not
+    /// show, traffic of neighbours on the memory's bus, shows there.
     pub fn settled(&self, windows: &Windows) -> bool {
-        calm(self.nominal_s(), &windows.long) >= FEWEST
+        calm(self.nominal_s(), &windows.long) >= FEWEST && agree(&windows.rounds)
     }
 
-    /// Seconds of one pass, of all that was sampled.
+    /// Seconds of one unit, of all that was sampled.
     pub fn estimate(&self, windows: &Windows) -> Measured {
         let long = estimate_of(self.nominal_s(), &windows.long);
         let short = (!windows.short.is_empty()).then(|| estimate_of(self.nominal_s(), &windows.short));
         let slope = |long: f64, short: Option<f64>| match short.filter(|short| long > 2.0 * short) {
-            Some(short) => (long - short) / (windows.repeats - windows.few()) as f64,
-            None => long / windows.repeats as f64,
+            Some(short) => (long - short) / (windows.count - windows.few()) as f64,
+            None => long / windows.count as f64,
         };
         Measured {
             seconds: slope(long.seconds, short.map(|s| s.seconds)),
@@ -259,24 +307,32 @@ impl<'g> Clock<'g> {
     }
 }
 
-/// Samples of many and of few passes, taken in one or in several rounds.
+/// Samples of many and of few units, taken in one or in several rounds.
 #[derive(Clone, Debug, Default)]
 pub struct Windows {
-    /// Passes in the longer window; zero: not known yet.
-    repeats: usize,
-    /// Is one pass long by itself?
-    is_long: bool,
+    /// Units in the longer window; zero: not known yet.
+    count: usize,
+    /// What it took at first.
+    seconds: f64,
+    /// The unit that comes next.
+    next: usize,
+    /// Fastest seconds of the longer window in each round.
+    rounds: Vec<f64>,
     long: Vec<Sample>,
     short: Vec<Sample>,
 }
 
 impl Windows {
-    /// Passes in the shorter window. An eighth, not the half: a difference of near equals would treble their errors.
-    /// Zero where one pass fills the window by itself and counts whole: a submit is nothing beside it.
+    /// Units in the shorter window. An eighth, not the half: a difference of near equals would treble their errors.
+    /// Zero where one unit fills the window by itself and counts whole: a submit is nothing beside it.
     fn few(&self) -> usize {
-        self.repeats / 8
+        if self.count > 1 { (self.count / 8).max(1) } else { 0 }
     }
 }
+
+/// Samples of runs that the caller times, taken in one or in several rounds.
+#[derive(Clone, Debug, Default)]
+pub struct Runs(Vec<Sample>);
 
 /// One run, and seconds of a pass over the reference around it.
 #[derive(Clone, Copy, Debug)]
@@ -318,6 +374,20 @@ fn pace(nominal_s: f64, samples: &[Sample]) -> f64 {
     if nominal_s.is_finite() && fastest < FASTER * nominal_s { nominal_s / fastest } else { 1.0 }
 }
 
+/// The fastest but one, if there is another: one sample may be short because its clock was read late.
+fn fastest(samples: &[Sample]) -> f64 {
+    let mut seconds: Vec<f64> = samples.iter().map(|s| s.seconds).collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(1).or(seconds.first()).copied().unwrap_or(f64::NAN)
+}
+
+/// Do the two fastest rounds agree?
+fn agree(rounds: &[f64]) -> bool {
+    let mut rounds = rounds.to_vec();
+    rounds.sort_by(f64::total_cmp);
+    matches!(rounds[..], [first, second, ..] if second <= AGREEMENT * first)
+}
+
 /// How many samples were taken while the machine was calm.
 fn calm(nominal_s: f64, samples: &[Sample]) -> usize {
     samples.iter().filter(|s| s.around <= CALM * nominal_s).count()
@@ -350,6 +420,8 @@ mod tests {
         assert!((got.seconds - 1.0).abs() < 0.02 && got.raw_s < 0.83, "{got:?}");
         let mixed = estimate(1.0, &[(0.8, 0.8), (0.8, 0.8), (2.0, 2.0), (2.0, 2.0)]);
         assert!((mixed.seconds - 1.0).abs() < 0.02, "{mixed:?}");
+        // Two of three rounds agree, or none do.
+        assert!(agree(&[1.3, 1.0, 1.01]) && !agree(&[1.3, 1.0, 1.1]) && !agree(&[1.0]));
         // One sample is still a sample.
         assert_eq!(estimate(f64::INFINITY, &[(3.0, 1.0)]).seconds, 3.0);
     }

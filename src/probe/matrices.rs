@@ -127,7 +127,9 @@ impl Subject {
             for case in cases {
                 let state = State { n_tokens: case.columns, ..State::default() };
                 let steps = bench.steps(gpu, case)?;
-                clock.sample(&steps.iter().collect::<Vec<_>>(), state, SAMPLES, &mut case.windows)?;
+                let each: Vec<[&Step; 1]> = steps.iter().map(|step| [step]).collect();
+                let units: Vec<&[&Step]> = each.iter().map(|unit| &unit[..]).collect();
+                clock.sample(&units, state, SAMPLES, &mut case.windows)?;
                 if case.prompt {
                     let store = bench.parts[0].store();
                     self.together = Variants::of(gpu).many(self.dtype, store).together();
@@ -150,31 +152,33 @@ impl Subject {
     /// What was measured, as seconds = fixed + rows · row + bytes · byte.
     pub(super) fn readings(&self, clock: &Clock<'_>) -> Vec<MatrixReading> {
         let Some(shapes) = self.shapes else { return Vec::new() };
-        let measured = |case: &Case| clock.estimate(&case.windows).each(case.count);
+        let measured = |case: &Case| clock.estimate(&case.windows);
         let rows = |shape: usize| shapes[shape][0] as f64;
         let bytes = |shape: usize| Part::planes_bytes(self.dtype, shapes[shape]) as f64;
         let row_s = |wide: &Case, wide_s: f64| {
             let same = |case: &&Case| {
                 case.shape == TALL && (case.columns, case.prompt) == (wide.columns, wide.prompt)
             };
-            let tall_s = self.cases.iter().find(same).map_or(wide_s, |tall| measured(tall).value);
+            let tall_s = self.cases.iter().find(same).map_or(wide_s, |tall| measured(tall).seconds);
             ((tall_s - wide_s) / (rows(TALL) - rows(WIDE))).max(0.0)
         };
         let mut fixed_s = f64::NAN;
         let mut readings = Vec::new();
         for case in self.cases.iter().filter(|case| case.shape == WIDE) {
             let wide = measured(case);
-            let row_s = row_s(case, wide.value);
+            let row_s = row_s(case, wide.seconds);
             if fixed_s.is_nan() {
                 // The small matrix has as many columns as the first of the wide ones.
-                let (of_wide, of_small) =
-                    (wide.value - row_s * rows(WIDE), measured(&self.cases[0]).value - row_s * rows(SMALL));
+                let (of_wide, of_small) = (
+                    wide.seconds - row_s * rows(WIDE),
+                    measured(&self.cases[0]).seconds - row_s * rows(SMALL),
+                );
                 let byte_s = (of_wide - of_small) / (bytes(WIDE) - bytes(SMALL));
                 fixed_s = (of_small - byte_s * bytes(SMALL)).max(0.0);
             }
             let beside = fixed_s + row_s * rows(WIDE);
             // What is stored adds up to what was measured, also where little of it is in proportion to the bytes.
-            let share = ((1.0 - LEAST_WORK) * wide.value / beside.max(1e-12)).min(1.0);
+            let share = ((1.0 - LEAST_WORK) * wide.seconds / beside.max(1e-12)).min(1.0);
             readings.push(MatrixReading {
                 prompt: case.prompt,
                 dtype: self.dtype,
@@ -183,7 +187,10 @@ impl Subject {
                 together: if case.prompt { self.together } else { case.columns },
                 fixed_s: share * fixed_s,
                 row_s: share * row_s,
-                bytes_s: Reading { value: bytes(WIDE) / (wide.value - share * beside), spread: wide.spread },
+                bytes_s: Reading {
+                    value: bytes(WIDE) / (wide.seconds - share * beside),
+                    spread: wide.spread,
+                },
             });
         }
         readings

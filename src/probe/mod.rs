@@ -1,4 +1,5 @@
-//! Measuring an adapter: [`measure`] turns an open device into a [`Profile`]. Everything is measured with the kernels
+//! Measuring an adapter: [`measure`] turns an open device into a [`Profile`], [`Probe`] does so in
+//! turns with something else. Everything is measured with the kernels
 //! that run models, on pseudo-random data, by the wall clock. Knows nothing of models and files; what to measure is
 //! asked for as plain shapes ([`Wanted`]). [`tune`] finds the fastest variants of kernels.
 
@@ -15,16 +16,22 @@ mod transfers;
 pub mod tune;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use crate::base::{AdapterKind, DType, KvType};
+use crate::base::{DType, KvType};
 use crate::gpu::{Gpu, GpuError};
-use crate::plan::profile::{self, Conditions, Heads, Profile};
+use crate::plan::profile::{self, Conditions, Heads, Profile, Reading};
 
-pub use clock::{Clock, Measured};
+pub use clock::{Clock, Measured, Runs};
 
 /// Samples of a reading per round. Many rounds of few samples: what slows a shared machine down lasts longer than a few
 /// samples take, and seldom until the next round.
 const SAMPLES: usize = 3;
+
+/// Rounds over everything; readings whose rounds disagree get more.
+const ROUNDS: usize = 2;
+/// Longest time for these, of a whole and thorough measurement.
+const AGAIN_S: f64 = 18.0;
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,109 +95,199 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, f64) -> bool;
 
 /// Measures. Takes 5 to 90 s for everything, a few seconds for one model.
 pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Profile, GpuError> {
-    let begun = conditions::begin();
-    let clock = Clock::new(gpu, wanted.thorough)?;
-    let per_type = matrices::Subject::cases(wanted.columns.len(), wanted.tokens.len());
-    // A GPU is hardly shared while it measures; a software adapter shares its cores with everything.
-    let rounds = match (gpu.facts().kind == AdapterKind::Cpu, wanted.thorough, wanted.whole) {
-        (true, true, _) => 3,
-        _ => 2,
-    };
-    let total = rounds * (wanted.cached.len() * wanted.dtypes.len() * per_type + 3 * wanted.heads.len())
-        + if wanted.whole { 13 + rounds } else { 5 };
-    let mut done = 0;
-    let mut next = |what: &str, weight: usize| {
-        let go_on = progress(what, done as f64 / total.max(1) as f64);
-        done += weight;
+    let mut probe = Probe::begin(gpu, wanted, ROUNDS, progress)?;
+    for _ in 0..ROUNDS {
+        probe.round(progress)?;
+    }
+    Ok(probe.finish(progress)?.0)
+}
+
+/// A measurement under way. Its rounds may take turns with other measurements by the same clock: what is held against the
+/// profile then saw the machine at the same speeds.
+pub struct Probe<'g> {
+    gpu: &'g Gpu,
+    clock: Clock<'g>,
+    wanted: Wanted,
+    /// So far with what is measured once.
+    profile: Profile,
+    overhead: overhead::Subject,
+    small: small::Subject,
+    matrices: Vec<matrices::Subject>,
+    attention: Vec<attention::Subject>,
+    bandwidth_again: Vec<Reading>,
+    /// Parts of the work, for progress.
+    done: usize,
+    total: usize,
+}
+
+impl<'g> Probe<'g> {
+    /// Measures what is measured once; about so many rounds will follow.
+    pub fn begin(
+        gpu: &'g Gpu,
+        wanted: &Wanted,
+        rounds: usize,
+        progress: Progress<'_>,
+    ) -> Result<Probe<'g>, GpuError> {
+        let begun = conditions::begin();
+        let clock = Clock::new(gpu, wanted.thorough)?;
+        let subjects = |cached: &bool| {
+            let subject = |dtype| matrices::Subject::new(dtype, *cached, &wanted.columns, &wanted.tokens);
+            wanted.dtypes.iter().copied().map(subject).collect::<Vec<_>>()
+        };
+        let no_reading = Reading { value: f64::NAN, spread: 0.0 };
+        let mut probe = Probe {
+            gpu,
+            clock,
+            wanted: wanted.clone(),
+            profile: Profile {
+                version: profile::VERSION,
+                anygpu: env!("CARGO_PKG_VERSION").to_owned(),
+                adapter: gpu.facts().clone(),
+                conditions: Conditions { short: !wanted.whole, ..begun },
+                reference_s: f64::NAN,
+                read: Vec::new(),
+                read_bytes_s: no_reading,
+                copy_bytes_s: None,
+                upload_bytes_s: None,
+                download_bytes_s: None,
+                arithmetic_ops_s: BTreeMap::new(),
+                dispatch_s: no_reading,
+                record_s: f64::NAN,
+                submit_s: no_reading,
+                matrices: Vec::new(),
+                attention: Vec::new(),
+                small: BTreeMap::new(),
+                memory: None,
+            },
+            overhead: overhead::Subject::default(),
+            small: small::Subject::default(),
+            matrices: wanted.cached.iter().flat_map(subjects).collect(),
+            attention: wanted.heads.iter().map(|heads| attention::Subject::new(*heads)).collect(),
+            bandwidth_again: Vec::new(),
+            done: 0,
+            total: 0,
+        };
+        probe.total = probe.weight_once() + rounds * probe.weight_of_a_round() + 1;
+        probe.once(progress)?;
+        Ok(probe)
+    }
+
+    /// The clock of all readings.
+    pub fn clock(&self) -> &Clock<'g> {
+        &self.clock
+    }
+
+    /// Tells what comes next, which is so much of the work.
+    fn next(&mut self, what: &str, weight: usize, progress: Progress<'_>) -> Result<(), GpuError> {
+        let go_on = progress(what, self.done as f64 / self.total.max(1) as f64);
+        self.done = (self.done + weight).min(self.total);
         if go_on { Ok(()) } else { Err(GpuError::Stopped) }
-    };
-    next("bandwidth", if wanted.whole { 6 } else { 1 })?;
-    let read = traffic::read_curve(gpu, &clock, wanted.whole)?;
-    let read_bytes_s = traffic::largest(&read);
-    next("overheads", 1)?;
-    let overhead = overhead::measure(gpu, &clock)?;
-    let mut out = Profile {
-        version: profile::VERSION,
-        anygpu: env!("CARGO_PKG_VERSION").to_owned(),
-        adapter: gpu.facts().clone(),
-        conditions: Conditions { short: !wanted.whole, ..begun.clone() },
-        reference_s: f64::NAN,
-        read,
-        read_bytes_s,
-        copy_bytes_s: None,
-        upload_bytes_s: None,
-        download_bytes_s: None,
-        arithmetic_ops_s: BTreeMap::new(),
-        dispatch_s: overhead.dispatch_s,
-        record_s: overhead.record_s,
-        submit_s: overhead.submit_s,
-        matrices: Vec::new(),
-        attention: Vec::new(),
-        small: BTreeMap::new(),
-        memory: None,
-    };
-    if wanted.whole {
-        next("copies", 2)?;
-        let transfers = transfers::Transfers::new(gpu)?;
-        out.copy_bytes_s = Some(transfers.copy(&clock)?);
-        out.upload_bytes_s = Some(transfers.upload(&clock)?);
-        out.download_bytes_s = Some(transfers.download(&clock)?);
     }
-    next("arithmetic", if wanted.whole { 2 } else { 1 })?;
-    out.arithmetic_ops_s = arithmetic::measure(gpu, &clock)?;
-    gpu.flush()?;
-    next("small steps", 1)?;
-    out.small = small::measure(gpu, &clock)?;
-    let subjects = |cached: &bool| {
-        let subject = |dtype| matrices::Subject::new(dtype, *cached, &wanted.columns, &wanted.tokens);
-        wanted.dtypes.iter().copied().map(subject).collect::<Vec<_>>()
-    };
-    let mut matrices: Vec<matrices::Subject> = wanted.cached.iter().flat_map(subjects).collect();
-    let mut attention: Vec<attention::Subject> =
-        wanted.heads.iter().map(|heads| attention::Subject::new(*heads)).collect();
-    let mut later = Vec::new();
-    for round in 0..rounds {
-        for subject in &mut matrices {
-            next(&format!("{} matrices", subject.dtype), per_type)?;
-            subject.sample(gpu, &clock, false)?;
-        }
-        for subject in &mut attention {
-            next("attention", 3)?;
-            subject.sample(gpu, &clock)?;
-        }
-        if wanted.whole || round + 1 == rounds {
-            next("bandwidth again", 1)?;
-            later.push(traffic::read_largest(gpu, &clock, &out.read)?);
-        }
+
+    fn weight_once(&self) -> usize {
+        if self.wanted.whole { 12 } else { 2 }
     }
-    for _ in 0..rounds / 2 {
-        for subject in matrices.iter_mut().filter(|subject| !subject.settled(&clock)) {
-            next(&format!("{} matrices, again", subject.dtype), 0)?;
-            subject.sample(gpu, &clock, true)?;
+
+    fn weight_of_a_round(&self) -> usize {
+        let per_type = matrices::Subject::cases(self.wanted.columns.len(), self.wanted.tokens.len());
+        2 + self.matrices.len() * per_type + 3 * self.attention.len()
+    }
+
+    fn once(&mut self, progress: Progress<'_>) -> Result<(), GpuError> {
+        let (gpu, whole) = (self.gpu, self.wanted.whole);
+        self.next("bandwidth", if whole { 8 } else { 1 }, progress)?;
+        self.profile.read = traffic::read_curve(gpu, &self.clock, whole)?;
+        if whole {
+            self.next("copies", 2, progress)?;
+            let transfers = transfers::Transfers::new(gpu)?;
+            self.profile.copy_bytes_s = Some(transfers.copy(&self.clock)?);
+            self.profile.upload_bytes_s = Some(transfers.upload(&self.clock)?);
+            self.profile.download_bytes_s = Some(transfers.download(&self.clock)?);
         }
-        for subject in attention.iter_mut().filter(|subject| !subject.settled(&clock)) {
-            next("attention again", 0)?;
-            subject.sample(gpu, &clock)?;
+        self.next("arithmetic", if whole { 2 } else { 1 }, progress)?;
+        self.profile.arithmetic_ops_s = arithmetic::measure(gpu, &self.clock)?;
+        gpu.flush()
+    }
+
+    /// One round of samples of everything that predictions are made of.
+    pub fn round(&mut self, progress: Progress<'_>) -> Result<(), GpuError> {
+        let gpu = self.gpu;
+        self.next("overheads and small steps", 2, progress)?;
+        self.overhead.sample(gpu, &self.clock)?;
+        self.small.sample(gpu, &self.clock)?;
+        for i in 0..self.matrices.len() {
+            let per_type = matrices::Subject::cases(self.wanted.columns.len(), self.wanted.tokens.len());
+            self.next(&format!("{} matrices", self.matrices[i].dtype), per_type, progress)?;
+            self.matrices[i].sample(gpu, &self.clock, false)?;
         }
-    }
-    out.matrices = matrices.iter().flat_map(|m| m.readings(&clock)).collect();
-    out.attention = attention.iter().map(|a| a.reading(&clock)).collect();
-    if wanted.whole {
-        next("memory", 2)?;
-        gpu.flush()?;
-        out.memory = Some(allocation::measure(gpu));
-    }
-    out.reference_s = clock.nominal_s();
-    let drift = later.last().map_or(0.0, |last| last.value / out.read_bytes_s.value - 1.0);
-    // Something may have slowed the first reading down: the adapter can do what the fastest saw.
-    for again in later {
-        if again.value > out.read_bytes_s.value {
-            out.read_bytes_s = again;
+        for i in 0..self.attention.len() {
+            self.next("attention", 3, progress)?;
+            self.attention[i].sample(gpu, &self.clock)?;
         }
+        if self.wanted.whole {
+            self.read_again()?;
+        }
+        Ok(())
     }
-    if let Some(largest) = out.read.last_mut() {
-        largest.bytes_s = out.read_bytes_s;
+
+    fn read_again(&mut self) -> Result<(), GpuError> {
+        self.bandwidth_again.push(traffic::read_largest(self.gpu, &self.clock, &self.profile.read)?);
+        Ok(())
     }
-    conditions::end(&mut out.conditions, drift);
-    Ok(out)
+
+    /// Samples again what never saw a calm machine, and says what was measured.
+    pub fn finish(mut self, progress: Progress<'_>) -> Result<(Profile, Clock<'g>), GpuError> {
+        let gpu = self.gpu;
+        // On an adapter that shares nothing all have settled; a software one shares its cores with everything.
+        let again_s = match (self.wanted.whole, self.wanted.thorough) {
+            (true, true) => AGAIN_S,
+            _ => AGAIN_S / 6.0,
+        };
+        let started = Instant::now();
+        let mut unsettled = true;
+        while std::mem::take(&mut unsettled) {
+            for i in 0..self.matrices.len() {
+                if !self.matrices[i].settled(&self.clock) && started.elapsed().as_secs_f64() < again_s {
+                    unsettled = true;
+                    self.next(&format!("{} matrices, again", self.matrices[i].dtype), 0, progress)?;
+                    self.matrices[i].sample(gpu, &self.clock, true)?;
+                }
+            }
+            for i in 0..self.attention.len() {
+                if !self.attention[i].settled(&self.clock) && started.elapsed().as_secs_f64() < again_s {
+                    unsettled = true;
+                    self.next("attention again", 0, progress)?;
+                    self.attention[i].sample(gpu, &self.clock)?;
+                }
+            }
+        }
+        self.next("bandwidth and memory", 1, progress)?;
+        self.read_again()?;
+        let mut out = self.profile;
+        if self.wanted.whole {
+            gpu.flush()?;
+            out.memory = Some(allocation::measure(gpu));
+        }
+        let overhead = self.overhead.reading(&self.clock);
+        (out.dispatch_s, out.record_s, out.submit_s) =
+            (overhead.dispatch_s, overhead.record_s, overhead.submit_s);
+        out.small = self.small.readings(&self.clock);
+        out.matrices = self.matrices.iter().flat_map(|m| m.readings(&self.clock)).collect();
+        out.attention = self.attention.iter().map(|a| a.reading(&self.clock)).collect();
+        out.reference_s = self.clock.nominal_s();
+        out.read_bytes_s = traffic::largest(&out.read);
+        let last = self.bandwidth_again.last();
+        let drift = last.map_or(0.0, |last| last.value / out.read_bytes_s.value - 1.0);
+        // Something may have slowed the first reading down: the adapter can do what the fastest saw.
+        for again in self.bandwidth_again {
+            if again.value > out.read_bytes_s.value {
+                out.read_bytes_s = again;
+            }
+        }
+        if let Some(largest) = out.read.last_mut() {
+            largest.bytes_s = out.read_bytes_s;
+        }
+        conditions::end(&mut out.conditions, drift);
+        Ok((out, self.clock))
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::clock::Clock;
+use super::SAMPLES;
+use super::clock::{Clock, Windows};
 use crate::base::DType;
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Slice, Step};
@@ -17,6 +18,8 @@ use crate::kernels::{argmax, check, embed, random, top_k};
 use crate::plan::profile::SmallReading;
 use crate::quant::PlaneLayout;
 
+/// The steps.
+const NAMES: [&str; 6] = ["norm", "rope", "glu", "embed", "argmax", "top_k"];
 /// Tokens of the larger run.
 const TOKENS: usize = 8;
 /// Floats per row in the small and in the large run.
@@ -28,20 +31,38 @@ const TOP_K: u32 = 64;
 /// Width of a head.
 const HEAD_DIM: usize = 64;
 
-pub(super) fn measure(gpu: &Gpu, clock: &Clock<'_>) -> Result<BTreeMap<String, SmallReading>, GpuError> {
-    let space = Space::new(gpu)?;
-    let mut all = BTreeMap::new();
-    for name in ["norm", "rope", "glu", "embed", "argmax", "top_k"] {
-        let (few, few_items, state_few) = space.step(gpu, name, 0)?;
-        let (many, many_items, state_many) = space.step(gpu, name, 1)?;
-        let few = clock.slope(&[few], state_few)?;
-        let many = clock.slope(&[many], state_many)?;
-        let item_s = ((many.seconds - few.seconds) / (many_items - few_items)).max(0.0);
-        let fixed_s = (few.seconds - few_items * item_s).max(0.0);
-        let spread = few.spread.max(many.spread);
-        all.insert(name.to_owned(), SmallReading { fixed_s, item_s, spread });
+/// All of them, measured in rounds.
+#[derive(Default)]
+pub(super) struct Subject {
+    /// Of the small and of the large run.
+    windows: [[Windows; 2]; NAMES.len()],
+}
+
+impl Subject {
+    /// One round of samples.
+    pub(super) fn sample(&mut self, gpu: &Gpu, clock: &Clock<'_>) -> Result<(), GpuError> {
+        let space = Space::new(gpu)?;
+        for (name, sizes) in NAMES.into_iter().zip(&mut self.windows) {
+            for (size, windows) in sizes.iter_mut().enumerate() {
+                let step = space.step(gpu, name, size)?;
+                clock.sample(&[&[&step]], state(size), SAMPLES, windows)?;
+            }
+        }
+        Ok(())
     }
-    Ok(all)
+
+    /// What was measured, by name.
+    pub(super) fn readings(&self, clock: &Clock<'_>) -> BTreeMap<String, SmallReading> {
+        let reading = |name: &str, sizes: &[Windows; 2]| {
+            let [few, many] = sizes.each_ref().map(|windows| clock.estimate(windows));
+            let [few_items, many_items] = [0, 1].map(|size| items(name, size));
+            let item_s = ((many.seconds - few.seconds) / (many_items - few_items)).max(0.0);
+            let fixed_s = (few.seconds - few_items * item_s).max(0.0);
+            SmallReading { fixed_s, item_s, spread: few.spread.max(many.spread) }
+        };
+        let all = NAMES.into_iter().zip(&self.windows);
+        all.map(|(name, sizes)| (name.to_owned(), reading(name, sizes))).collect()
+    }
 }
 
 /// Buffers large enough for every step here.
@@ -72,13 +93,12 @@ impl Space {
         })
     }
 
-    /// (step, items, state) of the small (0) or large (1) run.
-    fn step(&self, gpu: &Gpu, name: &str, size: usize) -> Result<(Step, f64, State), GpuError> {
-        let (tokens, width, vocab) = ([1, TOKENS][size], WIDTHS[size], VOCABS[size]);
+    /// The small (0) or large (1) run.
+    fn step(&self, gpu: &Gpu, name: &str, size: usize) -> Result<Step, GpuError> {
+        let (width, vocab) = (WIDTHS[size], VOCABS[size]);
         let reduce = Variants::of(gpu).reduce;
         let state_slice = &self.states[size];
-        let items = tokens * width;
-        let (step, items) = match name {
+        match name {
             "norm" => {
                 let norm = RmsNorm {
                     x: &self.x,
@@ -89,7 +109,7 @@ impl Space {
                     eps: 1e-5,
                     of_logits: false,
                 };
-                (rms_norm::step(gpu, "probe", reduce, norm)?, items)
+                rms_norm::step(gpu, "probe", reduce, norm)
             }
             "rope" => {
                 let kv_heads = width / HEAD_DIM / 4;
@@ -120,27 +140,35 @@ impl Space {
                     q_stride: width / 2,
                     eps: 1e-5,
                 };
-                (rope_kv::step(gpu, "probe", variant, rope)?, items)
+                rope_kv::step(gpu, "probe", variant, rope)
             }
             "glu" => {
                 let (inter, both) = (width as u32, 2 * width as u32);
                 let params = glu::Params { inter, x_stride: both, y_stride: inter };
-                (glu::step(gpu, "probe", Act::Silu, [&self.x, &self.y], params)?, items)
+                glu::step(gpu, "probe", Act::Silu, [&self.x, &self.y], params)
             }
-            "embed" => {
-                (embed::step(gpu, "probe", &self.embedding, &self.tokens, &self.y)?, tokens * WIDTHS[1])
-            }
+            "embed" => embed::step(gpu, "probe", &self.embedding, &self.tokens, &self.y),
             "argmax" => {
                 let params = argmax::Params { cols: vocab as u32, stride: vocab as u32 };
-                (argmax::step(gpu, 1, &self.x, &self.y, params)?, vocab)
+                argmax::step(gpu, 1, &self.x, &self.y, params)
             }
             _ => {
                 let params = top_k::Params { cols: vocab as u32, k: TOP_K };
-                (top_k::step(gpu, &self.x, &self.y, params)?, vocab)
+                top_k::step(gpu, &self.x, &self.y, params)
             }
-        };
-        Ok((step, items as f64, state(size)))
+        }
     }
+}
+
+/// Numbers written in the small (0) or large (1) run; where one is chosen, numbers read.
+fn items(name: &str, size: usize) -> f64 {
+    let tokens = state(size).n_tokens as usize;
+    let items = match name {
+        "argmax" | "top_k" => VOCABS[size],
+        "embed" => tokens * WIDTHS[1],
+        _ => tokens * WIDTHS[size],
+    };
+    items as f64
 }
 
 fn state(size: usize) -> State {
