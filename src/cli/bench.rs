@@ -9,7 +9,7 @@ use super::args::{DeviceArgs, LoadArgs};
 use super::bench_text::{self, Record};
 use super::plan::{Setting, wanted};
 use super::subject::{DEMO, Subject, Weights};
-use super::{DONE, Exit, bench_kernels, bench_plan, interrupt, open, print, profiles};
+use super::{DONE, Exit, bench_kernels, bench_load, bench_plan, interrupt, open, print, profiles};
 use crate::base::DType;
 use crate::bench::speed::{self, Test};
 use crate::engine::{LoadOptions, Model};
@@ -37,6 +37,8 @@ pub(super) enum BenchCommand {
     Kernels(bench_kernels::KernelsArgs),
     /// A grid of quantization × batch × context: predicted against measured, and what the choices were worth
     Plan(bench_plan::PlanBenchArgs),
+    /// Loading a model: GB/s, and % of what reading the file and writing to the adapter allow
+    Load(bench_load::LoadBenchArgs),
 }
 
 /// What is measured, and how it is printed.
@@ -107,6 +109,7 @@ pub(super) fn run(args: &BenchArgs, device: &DeviceArgs, exit: Exit) -> anyhow::
     match &args.what {
         Some(BenchCommand::Kernels(args)) => bench_kernels::run(args, device, exit),
         Some(BenchCommand::Plan(args)) => bench_plan::run(args, device, exit),
+        Some(BenchCommand::Load(args)) => bench_load::run(args, device, exit),
         None => measure(&args.speed, device, exit),
     }
 }

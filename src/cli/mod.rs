@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod bench_kernels;
+mod bench_load;
 mod bench_plan;
 mod bench_text;
 mod chat;

@@ -1,18 +1,22 @@
 //! Tensors → parts on the GPU: decoded, quantized or transcoded as asked, repacked into planes, uploaded
-//! piece by piece so that beside the GPU buffers only a few megabytes are held.
+//! piece by piece so that beside the GPU buffers only a few megabytes are held: one is converted while others are copied.
+
+use std::path::Path;
 
 use rayon::prelude::*;
 
 use crate::base::DType;
 use crate::engine::EngineError;
 use crate::formats::{Archive, TensorInfo};
-use crate::gpu::{Gpu, Slice};
+use crate::gpu::{Gpu, GpuError, Slice, Staging, staging};
 use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::plan::weights::fitting;
-use crate::quant::{self, PlaneLayout};
+use crate::quant::{self, PlaneLayout, QuantError};
 
 /// Bytes of a tensor's file data handled at a time.
 const PIECE_BYTES: usize = 8 << 20;
+/// Bytes that a thread only copies at a time.
+const TASK_BYTES: usize = 256 << 10;
 /// Rows that one thread converts at a time.
 const ROWS_PER_TASK: usize = 32;
 
@@ -44,6 +48,8 @@ pub struct Loader<'a> {
     pub gpu: &'a Gpu,
     /// Type for float weights; `None` keeps what the file has.
     pub quant: Option<DType>,
+    /// On the way there.
+    pub staging: Staging<'a>,
     /// Called with the number of file bytes done since the last call; returns false to cancel.
     pub progress: &'a mut dyn FnMut(u64) -> bool,
 }
@@ -120,7 +126,6 @@ impl Loader<'_> {
         let data = archive.bytes(info);
         let rows_per_piece =
             (PIECE_BYTES / file_row.max(layout.quant_row_bytes)).max(1).next_multiple_of(Store::TILE);
-        let mut planes = (Vec::new(), Vec::new());
         let rows = info.shape[0];
         let mut row = 0;
         while row < rows {
@@ -131,9 +136,16 @@ impl Loader<'_> {
                 .expect("parts cover every row of the stack");
             let n = rows_per_piece.min(rows - row).min(part.first_row + part.rows - at);
             let bytes = &data[row * file_row..(row + n) * file_row];
-            convert(info.dtype, &layout, bytes, &mut planes)
-                .map_err(|cause| EngineError::Tensor { tensor: name.to_owned(), cause })?;
-            part.write(self.gpu, at - part.first_row, &planes.0, &planes.1)?;
+            let piece = Piece { stored: info.dtype, layout, store: part.store(), rows: n };
+            let wrong = |trouble| match trouble {
+                Trouble::Quant(cause) => EngineError::Tensor { tensor: name.to_owned(), cause },
+                Trouble::Gpu(error) => error.into(),
+            };
+            self.staging.send(
+                piece.bytes(),
+                |planes| piece.convert(bytes, planes).map_err(wrong),
+                |copies| part.copy(copies, [0, piece.scales_at()], at - part.first_row, n),
+            )?;
             self.done(bytes.len() as u64)?;
             row += n;
         }
@@ -170,49 +182,156 @@ pub(super) fn layout(name: &str, dtype: DType, cols: usize) -> Result<PlaneLayou
     PlaneLayout::new(dtype, cols).map_err(|cause| EngineError::Tensor { tensor: name.to_owned(), cause })
 }
 
-/// File rows of `stored` type → planes of `layout`, on all cores.
-fn convert(
+/// Rows of a file that become rows of a part: its plane of quants, then its plane of scales.
+#[derive(Clone, Copy)]
+struct Piece {
     stored: DType,
-    layout: &PlaneLayout,
-    file_rows: &[u8],
-    planes: &mut (Vec<u8>, Vec<u8>),
-) -> Result<(), quant::QuantError> {
-    let file_row = stored.row_bytes(layout.cols).unwrap_or(0).max(1);
-    let rows = file_rows.len() / file_row;
-    planes.0.resize(rows * layout.quant_row_bytes, 0);
-    planes.1.resize(rows * layout.scale_row_bytes, 0);
-    let tasks: Vec<_> = file_rows
-        .chunks(ROWS_PER_TASK * file_row)
-        .zip(planes.0.chunks_mut(ROWS_PER_TASK * layout.quant_row_bytes))
-        .zip(split(&mut planes.1, ROWS_PER_TASK * layout.scale_row_bytes, rows.div_ceil(ROWS_PER_TASK)))
-        .collect();
-    tasks.into_par_iter().try_for_each(|((file, quants), scales)| {
-        if stored == layout.dtype {
-            return layout.repack(file, quants, scales);
-        }
-        let n = file.len() / file_row * layout.cols;
-        let mut native = vec![0; n / layout.dtype.block_len() * layout.dtype.block_bytes()];
-        if stored.is_float() {
-            let mut values = vec![0.0; n];
-            quant::decode(stored, file, &mut values)?;
-            if layout.dtype == DType::F32 {
-                native.copy_from_slice(bytemuck::cast_slice(&values));
-            } else {
-                quant::encode(layout.dtype, &values, &mut native)?;
-            }
-        } else {
-            quant::transcode(stored, layout.dtype, file, &mut native)?;
-        }
-        layout.repack(&native, quants, scales)
-    })
+    layout: PlaneLayout,
+    store: Store,
+    rows: usize,
 }
 
-/// `n` pieces of `piece` bytes (the last may be shorter); `n` empty ones when `piece` is 0.
-fn split(bytes: &mut [u8], piece: usize, n: usize) -> Vec<&mut [u8]> {
-    if piece == 0 {
-        return (0..n).map(|_| &mut [][..]).collect();
+/// What a thread converts through: its last steps stay in its cache.
+#[derive(Default)]
+struct Scratch {
+    values: Vec<f32>,
+    native: Vec<u8>,
+    quants: Vec<u8>,
+    scales: Vec<u8>,
+    arranged: Vec<u8>,
+}
+
+impl Piece {
+    fn quants_bytes(&self, rows: usize) -> usize {
+        self.store.plane_bytes(rows, self.layout.quant_row_bytes) as usize
     }
-    bytes.chunks_mut(piece).collect()
+
+    fn scales_bytes(&self, rows: usize) -> usize {
+        self.store.plane_bytes(rows, self.layout.scale_row_bytes) as usize
+    }
+
+    /// Where the scales begin.
+    fn scales_at(&self) -> u64 {
+        self.quants_bytes(self.rows) as u64
+    }
+
+    /// Both planes.
+    fn bytes(&self) -> u64 {
+        self.scales_at() + self.scales_bytes(self.rows) as u64
+    }
+
+    /// Converts `file_rows` into both planes, on all cores.
+    fn convert(&self, file_rows: &[u8], planes: &staging::Piece) -> Result<(), Trouble> {
+        let file_row = file_rows.len() / self.rows;
+        let mut at = [0, self.scales_at() as usize];
+        let mut tasks = Vec::new();
+        for file in file_rows.chunks(ROWS_PER_TASK * file_row) {
+            let rows = file.len() / file_row;
+            tasks.push((file, rows, at));
+            at = [at[0] + self.quants_bytes(rows), at[1] + self.scales_bytes(rows)];
+        }
+        let convert = |scratch: &mut Scratch, (file, rows, at): (&[u8], usize, [usize; 2])| {
+            self.repack(scratch, file, rows)?;
+            let Scratch { quants, scales, arranged, .. } = scratch;
+            let (quant_row, scale_row) = (self.layout.quant_row_bytes, self.layout.scale_row_bytes);
+            for (plane, row_bytes, at) in [(quants, quant_row, at[0]), (scales, scale_row, at[1])] {
+                if row_bytes == 0 {
+                    continue; // float types have no scales
+                }
+                let plane = if self.store == Store::Rows {
+                    &*plane
+                } else {
+                    arranged.resize(self.store.plane_bytes(rows, row_bytes) as usize, 0);
+                    self.store.arrange(plane, row_bytes, arranged);
+                    &*arranged
+                };
+                planes.part(at..at + plane.len()).map_err(Trouble::Gpu)?.copy_from_slice(plane);
+            }
+            Ok(())
+        };
+        tasks.into_par_iter().try_for_each_init(Scratch::default, convert)
+    }
+
+    /// Rows of the file → the scratch's quants and scales.
+    fn repack(&self, scratch: &mut Scratch, file: &[u8], rows: usize) -> Result<(), Trouble> {
+        let Piece { stored, layout, .. } = *self;
+        let Scratch { values, native, quants, scales, .. } = scratch;
+        let file = match stored == layout.dtype {
+            true => file,
+            false => converted(stored, &layout, file, rows, values, native).map_err(Trouble::Quant)?,
+        };
+        quants.resize(rows * layout.quant_row_bytes, 0);
+        scales.resize(rows * layout.scale_row_bytes, 0);
+        layout.repack(file, quants, scales).map_err(Trouble::Quant)
+    }
+}
+
+/// What stops a conversion.
+enum Trouble {
+    Quant(QuantError),
+    Gpu(GpuError),
+}
+
+/// Rows of `stored` type → rows of the layout's type, in file layout.
+fn converted<'s>(
+    stored: DType,
+    layout: &PlaneLayout,
+    file: &[u8],
+    rows: usize,
+    values: &mut Vec<f32>,
+    native: &'s mut Vec<u8>,
+) -> Result<&'s [u8], QuantError> {
+    let n = rows * layout.cols;
+    native.resize(n / layout.dtype.block_len() * layout.dtype.block_bytes(), 0);
+    if !stored.is_float() {
+        quant::transcode(stored, layout.dtype, file, native)?;
+        return Ok(native);
+    }
+    values.resize(n, 0.0);
+    quant::decode(stored, file, values)?;
+    match layout.dtype {
+        DType::F32 => native.copy_from_slice(bytemuck::cast_slice(values)),
+        dtype => quant::encode(dtype, values, native)?,
+    }
+    Ok(native)
+}
+
+/// The first part of loading alone: reads every tensor of a model's files, on all cores; bytes read. For measuring.
+pub fn read_only(path: &Path) -> Result<u64, EngineError> {
+    let archive = Archive::open(path)?;
+    let mut piece = vec![0u8; PIECE_BYTES];
+    let mut total = 0;
+    for tensor in archive.tensors.values() {
+        for bytes in archive.bytes(tensor).chunks(PIECE_BYTES) {
+            let to = piece.par_chunks_mut(TASK_BYTES).zip(bytes.par_chunks(TASK_BYTES));
+            to.for_each(|(to, from)| to[..from.len()].copy_from_slice(from));
+            total += bytes.len() as u64;
+        }
+    }
+    Ok(total)
+}
+
+/// The last part of loading alone: writes so many bytes to memory of the adapter that nobody wrote to before. For measuring.
+pub fn upload_only(gpu: &Gpu, bytes: u64) -> Result<(), EngineError> {
+    let host: Vec<u8> = (0..PIECE_BYTES).map(|i| ((i * 31) >> 3) as u8).collect();
+    let mut staging = Staging::new(gpu);
+    let mut written = Vec::new();
+    let mut left = bytes as usize;
+    while left > 0 {
+        let n = left.min(PIECE_BYTES).next_multiple_of(4);
+        let to = gpu.buffer("upload", n as u64)?;
+        let fill = |piece: &staging::Piece| {
+            let ranges = (0..n).step_by(TASK_BYTES).map(|at| at..n.min(at + TASK_BYTES));
+            let parts = ranges.map(|range| Ok((piece.part(range.clone())?, range)));
+            let parts = parts.collect::<Result<Vec<_>, GpuError>>()?;
+            parts.into_par_iter().for_each(|(mut to, range)| to.copy_from_slice(&host[range]));
+            Ok::<(), GpuError>(())
+        };
+        staging.send(n as u64, fill, |copies| copies.to_slice(0, &to, 0, n as u64))?;
+        written.push(to);
+        left = left.saturating_sub(n);
+    }
+    Ok(gpu.flush()?)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::engine::memory::{self, Needs};
 use crate::engine::random::Random;
 use crate::engine::weights::Weights;
 use crate::formats::{Archive, Metadata};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Staging};
 use crate::kernels::kv::KvType;
 use crate::kernels::weights::Part;
 use crate::model::ModelSpec;
@@ -128,7 +128,9 @@ impl Model {
             done += bytes;
             progress(done, total)
         };
-        let mut loader = Loader { archive: &archive, gpu, quant: options.quant, progress: &mut report };
+        let staging = Staging::new(gpu);
+        let mut loader =
+            Loader { archive: &archive, gpu, quant: options.quant, staging, progress: &mut report };
         let weights = Weights::load(&mut loader, &spec)?;
         gpu.flush()?;
         let metadata = Some(archive.metadata);

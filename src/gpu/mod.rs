@@ -9,6 +9,7 @@ pub mod graph;
 mod memory;
 pub mod pipeline;
 mod pipeline_cache;
+pub mod staging;
 pub mod texture;
 pub mod timing;
 
@@ -19,4 +20,5 @@ pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
 pub use graph::{Extent, Graph, Grid, Step};
 pub use memory::main_memory_available;
+pub use staging::{Copies, Staging};
 pub use texture::Texture;

@@ -24,6 +24,51 @@ impl Texture {
     pub const TEXEL_BYTES: u64 = 16;
 }
 
+impl Texture {
+    /// `n` texels from `first` on as rectangles: the rest of a row, whole rows, the beginning of one.
+    pub(super) fn regions(&self, first: u64, n: u64) -> impl Iterator<Item = Region> + use<> {
+        let (mut at, end) = (first, first + n);
+        std::iter::from_fn(move || {
+            let (x, y) = (at % Texture::WIDTH, at / Texture::WIDTH);
+            let left = end - at;
+            let (columns, rows) = match x {
+                0 if left >= Texture::WIDTH => (Texture::WIDTH, (left / Texture::WIDTH).min(PIECE_ROWS)),
+                _ => (left.min(Texture::WIDTH - x), 1),
+            };
+            at += columns * rows;
+            (left > 0).then_some(Region { x, y, columns, rows })
+        })
+    }
+
+    /// Where a region lies, as wgpu wants it.
+    pub(super) fn at(&self, region: &Region) -> wgpu::TexelCopyTextureInfo<'_> {
+        wgpu::TexelCopyTextureInfo {
+            texture: &self.texture,
+            mip_level: 0,
+            origin: wgpu::Origin3d { x: region.x as u32, y: region.y as u32, z: 0 },
+            aspect: wgpu::TextureAspect::All,
+        }
+    }
+}
+
+/// A rectangle of texels that follow one another.
+pub(super) struct Region {
+    x: u64,
+    y: u64,
+    columns: u64,
+    rows: u64,
+}
+
+impl Region {
+    pub(super) fn texels(&self) -> u64 {
+        self.columns * self.rows
+    }
+
+    pub(super) fn extent(&self) -> wgpu::Extent3d {
+        wgpu::Extent3d { width: self.columns as u32, height: self.rows as u32, depth_or_array_layers: 1 }
+    }
+}
+
 /// Textures that a shader on this adapter may read.
 pub(super) fn readable(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> u32 {
     let features = adapter.get_texture_format_features(Texture::FORMAT);
@@ -77,35 +122,17 @@ impl Gpu {
     /// Writes `data`, whole texels, from texel `first` on, in pieces that are flushed one by one so that staging memory stays
     /// bounded.
     pub fn write_texels(&self, to: &Texture, first: u64, data: &[u8]) -> Result<(), GpuError> {
-        let (width, size) = (Texture::WIDTH, Texture::TEXEL_BYTES);
-        let (mut at, mut rest) = (first, data);
-        while !rest.is_empty() {
-            let (x, y) = (at % width, at / width);
-            let texels = rest.len() as u64 / size;
-            // The rest of a row, or as many whole rows as there are, or the beginning of one.
-            let (columns, rows) = match x {
-                0 if texels >= width => (width, (texels / width).min(PIECE_ROWS)),
-                _ => (texels.min(width - x), 1),
+        let mut rest = data;
+        for region in to.regions(first, data.len() as u64 / Texture::TEXEL_BYTES) {
+            let (piece, later) = rest.split_at((region.texels() * Texture::TEXEL_BYTES) as usize);
+            let layout = wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some((region.columns * Texture::TEXEL_BYTES) as u32),
+                rows_per_image: None,
             };
-            let (piece, later) = rest.split_at((columns * rows * size) as usize);
-            self.inner().queue.write_texture(
-                wgpu::TexelCopyTextureInfo {
-                    texture: &to.texture,
-                    mip_level: 0,
-                    origin: wgpu::Origin3d { x: x as u32, y: y as u32, z: 0 },
-                    aspect: wgpu::TextureAspect::All,
-                },
-                piece,
-                wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some((columns * size) as u32),
-                    rows_per_image: None,
-                },
-                wgpu::Extent3d { width: columns as u32, height: rows as u32, depth_or_array_layers: 1 },
-            );
-            at += columns * rows;
+            self.inner().queue.write_texture(to.at(&region), piece, layout, region.extent());
             rest = later;
-            if rows == PIECE_ROWS {
+            if region.rows == PIECE_ROWS {
                 self.flush()?;
             }
         }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::base::{AdapterFacts, AdapterKind, DType};
-use crate::gpu::{Access, Bind, Gpu, GpuError, Resource, Slice, Snippet, Texture};
+use crate::gpu::{Access, Bind, Copies, Gpu, GpuError, Resource, Slice, Snippet, Texture};
 use crate::quant::{PlaneLayout, QuantError};
 
 /// Types that kernels compute with directly.
@@ -88,6 +88,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whole rows, from the first of a tile on, as a plane holds them; `out` is [`Store::plane_bytes`] long.
+    pub fn arrange(self, rows: &[u8], row_bytes: usize, out: &mut [u8]) {
+        match self {
+            Store::Rows => out.copy_from_slice(rows),
+            Store::Tiles if row_bytes == 0 => {}
+            Store::Tiles => {
+                out.fill(0);
+                let tiles = out.chunks_mut(tile_bytes(row_bytes)).zip(rows.chunks(row_bytes * Store::TILE));
+                tiles.for_each(|(tile, rows)| interleave(rows, row_bytes, tile));
+            }
+        }
+    }
+}
+
 /// For labels of checks.
 impl std::fmt::Display for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,19 +112,29 @@ impl std::fmt::Display for Store {
 
 /// Rows of `row_bytes` as tiles: [rows / 8, texels of a row, 8] texels.
 fn tiles(rows: &[u8], row_bytes: usize) -> Vec<u8> {
-    let texels = row_bytes.div_ceil(TEXEL);
-    let tile_bytes = texels * Store::TILE * TEXEL;
-    let n_tiles = rows.len().div_ceil(row_bytes * Store::TILE);
-    let mut out = vec![0; n_tiles * tile_bytes];
+    let tile_bytes = tile_bytes(row_bytes);
+    let mut out = vec![0; rows.len().div_ceil(row_bytes * Store::TILE) * tile_bytes];
     let whole = out.par_chunks_mut(tile_bytes).zip(rows.par_chunks(row_bytes * Store::TILE));
-    whole.for_each(|(tile, rows)| {
-        for (r, row) in rows.chunks_exact(row_bytes).enumerate() {
-            for (i, texel) in row.chunks(TEXEL).enumerate() {
-                tile[(i * Store::TILE + r) * TEXEL..][..texel.len()].copy_from_slice(texel);
-            }
-        }
-    });
+    whole.for_each(|(tile, rows)| interleave(rows, row_bytes, tile));
     out
+}
+
+/// Bytes of a tile whose rows have `row_bytes`.
+fn tile_bytes(row_bytes: usize) -> usize {
+    row_bytes.div_ceil(TEXEL) * Store::TILE * TEXEL
+}
+
+/// At most [`Store::TILE`] rows into one tile. What pads it stays as it is.
+fn interleave(rows: &[u8], row_bytes: usize, tile: &mut [u8]) {
+    for (r, row) in rows.chunks_exact(row_bytes).enumerate() {
+        let (texels, rest) = row.as_chunks::<TEXEL>();
+        for (i, texel) in texels.iter().enumerate() {
+            tile[(i * Store::TILE + r) * TEXEL..][..TEXEL].copy_from_slice(texel);
+        }
+        if !rest.is_empty() {
+            tile[(texels.len() * Store::TILE + r) * TEXEL..][..rest.len()].copy_from_slice(rest);
+        }
+    }
 }
 
 /// A plane of a part.
@@ -155,6 +180,26 @@ impl Plane {
                 assert!(first_row.is_multiple_of(Store::TILE), "whole tiles");
                 let first = Store::Tiles.plane_bytes(first_row, row_bytes) / Texture::TEXEL_BYTES;
                 gpu.write_texels(texture, first, &tiles(rows, row_bytes))
+            }
+        }
+    }
+}
+
+impl Plane {
+    /// Copies whole rows from a piece of staging memory, arranged as [`Store::arrange`] does, from `from` on. The first is
+    /// the first of a tile.
+    fn copy(&self, copies: &mut Copies<'_>, from: u64, first_row: usize, rows: usize, row_bytes: usize) {
+        if rows * row_bytes == 0 {
+            return;
+        }
+        match self {
+            Plane::Rows(slice) => {
+                copies.to_slice(from, slice, (first_row * row_bytes) as u64, (rows * row_bytes) as u64);
+            }
+            Plane::Tiles(texture) => {
+                assert!(first_row.is_multiple_of(Store::TILE), "whole tiles");
+                let texels = |rows| Store::Tiles.plane_bytes(rows, row_bytes) / Texture::TEXEL_BYTES;
+                copies.to_texture(from, texture, texels(first_row), texels(rows));
             }
         }
     }
@@ -235,6 +280,12 @@ impl Part {
         self.scales.write(gpu, first, scales, self.layout.scale_row_bytes)
     }
 
+    /// As [`Part::write`], of `rows` rows in staging memory, whose planes begin at these offsets there.
+    pub fn copy(&self, copies: &mut Copies<'_>, [quants, scales]: [u64; 2], first: usize, rows: usize) {
+        self.quants.copy(copies, quants, first, rows, self.layout.quant_row_bytes);
+        self.scales.copy(copies, scales, first, rows, self.layout.scale_row_bytes);
+    }
+
     /// How it is stored.
     pub fn store(&self) -> Store {
         match self.quants {
@@ -294,6 +345,10 @@ mod tests {
         assert_eq!(texel(8 + 2)[..5], [3, 3, 3, 3, 0]);
         assert_eq!((texel(16), texel(17)), (&[9; 16][..], &[0; 16][..]));
         assert_eq!(texel(24)[3..5], [9, 0]);
+        // Arranged over what stood there before.
+        let mut arranged = vec![7; tiled.len()];
+        Store::Tiles.arrange(&rows, 20, &mut arranged);
+        assert_eq!(arranged, tiled);
     }
 
     /// In several pieces, of which all but the first begin within a line of texels.
