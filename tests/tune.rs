@@ -9,11 +9,11 @@ use anygpu::engine::{Model, Session};
 use anygpu::gpu::device::Fault;
 use anygpu::gpu::{Gpu, GpuError, GpuOptions};
 use anygpu::kernels::matvec::Variant;
-use anygpu::kernels::variants::{MatvecClass, Variants};
+use anygpu::kernels::variants::{Class, MatvecClass, Variants};
 use anygpu::probe::tune::{self, Choice, Layer};
 use engine::{exact, last_logits, max_difference};
 
-const CLASS: MatvecClass = MatvecClass { dtype: DType::F16, columns: 1 };
+const CLASS: Class = Class::Matvec(MatvecClass { dtype: DType::F16, columns: 1 });
 const LAYER: Layer = Layer { hidden: 256, qkv: 512, inter: 512 };
 
 #[test]
@@ -80,4 +80,33 @@ fn what_was_tuned_runs_and_gives_the_same_logits() {
     gpu.ban("matvec/workgroup");
     assert!(!Variants::of(&gpu).uses("matvec/workgroup"));
     assert_ne!(Some(Variants::of(&gpu).matvec(DType::F32, 3)), four);
+}
+
+#[test]
+fn prompts_and_attention_are_tuned_too_and_give_the_same_logits() {
+    let gpu = engine::gpu();
+    // Long enough for several parts of attention and several chunks.
+    let ids: Vec<u32> = (5..325).map(|i| i % 200 + 5).collect();
+    let logits = |gpu: &Gpu| last_logits(&Model::demo(gpu, &exact()).expect("model"), &ids, true);
+    let before: Vec<f64> = logits(&gpu).iter().map(|v| f64::from(*v)).collect();
+    let dtype = Model::demo(&gpu, &exact()).expect("model").main_dtype();
+    for class in [Class::Attention, Class::Prompt(dtype)] {
+        let candidates = Variants::of(&gpu).candidates(gpu.facts(), class);
+        assert!(candidates.len() >= 3, "{candidates:?}");
+        for way in candidates {
+            gpu.prefer(&class.name(), &way.name());
+            let variants = Variants::of(&gpu);
+            assert_eq!(variants.way(class), way);
+            assert_eq!(variants.is_tuned(), way != variants.way_untuned(class), "{}", way.name());
+            let worst = max_difference(&logits(&gpu), &before);
+            assert!(worst <= 1e-3, "{} {}: off by {worst}", class.name(), way.name());
+        }
+        gpu.prefer(&class.name(), "7 parts of nonsense");
+        let variants = Variants::of(&gpu);
+        assert_eq!(variants.way(class), variants.way_untuned(class));
+        assert!(!variants.is_tuned());
+        let choice = tune::tune(&gpu, LAYER, class, None, &mut || true).expect("the device stays");
+        assert!(choice.wrong.is_empty() && choice.candidates >= 3 && choice.default_ms > 0.0, "{choice:?}");
+        assert!(choice.gain >= 1.0 && choice.tuned.len() > 3, "{choice:?}");
+    }
 }

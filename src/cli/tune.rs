@@ -1,4 +1,4 @@
-//! `anygpu tune`: find the fastest variants of the matrix kernels on an adapter, and keep them.
+//! `anygpu tune`: find the fastest variants of kernels on an adapter, and keep them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use crate::base::{AdapterKind, DType};
 use crate::engine::EngineError;
 use crate::engine::tuned::{self, Tuning};
 use crate::gpu::{Gpu, GpuError};
-use crate::kernels::variants::{MatvecClass, Variants};
+use crate::kernels::variants::{Class, MatvecClass, Variants};
 use crate::kernels::weights::NATIVE;
 use crate::plan::choose::figure;
 use crate::probe::tune::{self, Choice, Layer};
@@ -109,15 +109,17 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
 
 fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
     let types = if args.types.is_empty() { TYPES.to_vec() } else { args.types.clone() };
-    let all = types
-        .iter()
-        .flat_map(|dtype| MatvecClass::COLUMNS.map(|columns| MatvecClass { dtype: *dtype, columns }));
+    let of_type = |dtype: &DType| {
+        let matvec = MatvecClass::COLUMNS.map(|columns| MatvecClass { dtype: *dtype, columns });
+        matvec.map(Class::Matvec).into_iter().chain([Class::Prompt(*dtype)])
+    };
+    let all = std::iter::once(Class::Attention).chain(types.iter().flat_map(of_type));
     if !args.check {
         let most_s = (gpu.facts().kind != AdapterKind::Cpu).then_some(LONG_S);
         return tune_all(gpu, &all.collect::<Vec<_>>(), most_s);
     }
     let kept = tuned::kept(gpu).unwrap_or_default();
-    let classes: Vec<MatvecClass> = all.filter(|class| kept.contains_key(&class.name())).collect();
+    let classes: Vec<Class> = all.filter(|class| kept.contains_key(&class.name())).collect();
     if classes.is_empty() {
         anyhow::bail!("{}: nothing of this was tuned yet; `anygpu tune` does", gpu.facts().id());
     }
@@ -139,7 +141,7 @@ fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
 
 /// Tunes class by class and keeps what was found at once: whoever stops it has what was done. What does not fit into
 /// `most_s` seconds keeps its default.
-fn tune_all(gpu: &Gpu, classes: &[MatvecClass], most_s: Option<f64>) -> anyhow::Result<Vec<Choice>> {
+fn tune_all(gpu: &Gpu, classes: &[Class], most_s: Option<f64>) -> anyhow::Result<Vec<Choice>> {
     let deadline = most_s.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let bar = Bar::new(classes.len());
     let mut found = Vec::new();
@@ -171,7 +173,7 @@ impl Bar {
     }
 
     /// Shows the class that is next; false when somebody wants to stop.
-    fn next(&self, class: MatvecClass) -> bool {
+    fn next(&self, class: Class) -> bool {
         self.0.inc(u64::from(!self.0.message().is_empty()));
         self.0.set_message(class.name());
         !interrupt::requested()
@@ -219,7 +221,7 @@ pub(super) fn at_first_run(gpu: &Gpu, subject: &Subject, quant: Option<DType>) -
     }
     let most = weights.into_iter().filter(|(dtype, _)| NATIVE.contains(dtype)).max_by_key(|(_, n)| *n);
     let Some((dtype, _)) = most else { return Ok(()) };
-    let class = MatvecClass { dtype, columns: 1 };
+    let class = Class::Matvec(MatvecClass { dtype, columns: 1 });
     if tuned::kept(gpu).is_some_and(|kept| kept.contains_key(&class.name())) {
         return Ok(());
     }
@@ -278,7 +280,8 @@ fn text(gpu: &Gpu, found: &[Choice], check: bool) -> String {
     };
     let _ = writeln!(
         out,
-        "gain: time of the default ÷ time of the tuned variant, the median of pairs in turn; ms: a layer's four matrices"
+        "gain: time of the default ÷ time of the tuned variant, the median of pairs in turn; ms: a layer's four matrices (prompt: for 64\n\
+         tokens), or its attention over 1024 positions"
     );
     out
 }

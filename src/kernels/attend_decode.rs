@@ -253,6 +253,23 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
     checks
 }
 
+/// What a number of splits has to pass before the tuner may choose it: the first geometry of each cache type, at positions
+/// that make some splits empty and others uneven.
+pub fn checks_of(facts: &AdapterFacts, splits: u32) -> Vec<Check> {
+    let reduce = if facts.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
+    let broadcast = broadcasts(facts).filter(|_| facts.subgroups);
+    let mut checks = Vec::new();
+    for rope in ropes().into_iter().filter(|rope| rope.geometry.head_dim == 64) {
+        for tokens in [Tokens::Run { pos: 259, n: 1 }, Tokens::Each(&[130, 0, 64, 259, 7])] {
+            let variant = Variant { rope: rope_kv::Variant { reduce, ..rope }, broadcast };
+            let case = Case { variant, tokens, size: 1.0, splits, output: Output::Attention };
+            let label = format!("{tokens:?}, kv {}, {splits} splits", rope.geometry.kv.name());
+            checks.push(Check::new("attend_decode", "attend_decode", label, move |gpu| case.run(gpu)));
+        }
+    }
+    checks
+}
+
 /// What a check looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Output {

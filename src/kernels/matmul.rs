@@ -26,6 +26,9 @@ pub enum Tile {
     F16,
 }
 
+/// Rows and columns of tiles that the tuner tries: within 16 KiB of workgroup memory in f32, and 256 invocations.
+pub const SIZES: [[u32; 2]; 4] = [[64, 32], [32, 32], [32, 64], [64, 64]];
+
 /// A way to run the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
@@ -81,11 +84,30 @@ pub fn step(gpu: &Gpu, label: &str, variant: Variant, linear: Linear<'_>) -> Res
 /// Every variant, for the shader tests.
 pub fn all() -> Vec<Shader> {
     let tiles = [Tile::F32, Tile::F16];
-    NATIVE.into_iter().flat_map(|dtype| tiles.map(|tile| shader(dtype, Variant::of(tile)))).collect()
+    let mut all: Vec<Shader> =
+        NATIVE.into_iter().flat_map(|dtype| tiles.map(|tile| shader(dtype, Variant::of(tile)))).collect();
+    let sizes = SIZES[1..].iter().flat_map(|[bm, bn]| tiles.map(|tile| Variant { tile, bm: *bm, bn: *bn }));
+    all.extend(sizes.map(|variant| shader(DType::Q8_0, variant)));
+    all
+}
+
+/// What a variant has to pass before the tuner may choose it: more and fewer rows and columns than its tile has.
+pub fn checks_of(dtype: DType, variant: Variant) -> Vec<Check> {
+    let cols = *linear::widths(dtype).last().expect("every type has widths");
+    let cases = [(1, 1, Form::Plain), (67, 33, Form::Epilogue), (130, 70, Form::Epilogue)];
+    let case = |(rows, n, form)| Case { rows, cols, n, form, few: false, store: Store::Rows };
+    cases.map(|shape| check(dtype, variant, case(shape), rounding(dtype, variant.tile))).into()
+}
+
+/// Relative error that staging adds.
+fn rounding(dtype: DType, tile: Tile) -> f64 {
+    if tile == Tile::F16 && dtype != DType::F16 { 2.0f64.powi(-11) } else { 0.0 }
 }
 
 fn check(dtype: DType, variant: Variant, case: Case, rounding: f64) -> Check {
-    let label = format!("{dtype} [{}, {}] × {}, tile {}", case.rows, case.cols, case.n, variant.class());
+    let Variant { bm, bn, .. } = variant;
+    let label =
+        format!("{dtype} [{}, {}] × {}, {bm} × {bn} of {}", case.rows, case.cols, case.n, variant.class());
     let run = move |gpu: &Gpu, linear: Linear<'_>, _: Fused<'_>| step(gpu, "check", variant, linear);
     linear::check("matmul", variant.class().into(), label, dtype, case, rounding, run)
 }
@@ -96,7 +118,7 @@ pub fn checks(f16: bool) -> Vec<Check> {
     for dtype in NATIVE {
         for tile in if f16 { &[Tile::F32, Tile::F16][..] } else { &[Tile::F32] } {
             let variant = Variant::of(*tile);
-            let rounding = if *tile == Tile::F16 && dtype != DType::F16 { 2.0f64.powi(-11) } else { 0.0 };
+            let rounding = rounding(dtype, *tile);
             for (i, &cols) in linear::widths(dtype).iter().enumerate() {
                 for (rows, n, form) in
                     [(1, 1, Form::Plain), (67, 33, Form::Epilogue), (130, 5, Form::Epilogue)]

@@ -1,6 +1,6 @@
 //! Which variants a device runs, and the list of all checks for it.
 
-use crate::base::{AdapterKind, DType};
+use crate::base::{AdapterFacts, AdapterKind, DType};
 use crate::gpu::graph::Split;
 use crate::gpu::{Gpu, GpuError, Step};
 use crate::kernels::check::Check;
@@ -14,6 +14,8 @@ use crate::kernels::{
     rms_norm, rope_kv, sample, top_k,
 };
 
+/// Decode attention over at most so many positions is not split: four tiles of the kernel.
+const SPLIT_ABOVE: u32 = 4 * 64;
 /// Most parts that decode attention is split into: buffers have room for them.
 pub const MOST_SPLITS: u32 = 16;
 
@@ -42,6 +44,53 @@ impl MatvecClass {
     }
 }
 
+/// Work that the tuner chooses a variant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Matrices with few columns.
+    Matvec(MatvecClass),
+    /// Matrices with many: prompts.
+    Prompt(DType),
+    /// Decode attention over more than a few positions.
+    Attention,
+}
+
+impl Class {
+    /// `matvec q4_0 × 4`, `prompt q4_0`, `attention`
+    pub fn name(self) -> String {
+        match self {
+            Class::Matvec(class) => class.name(),
+            Class::Prompt(dtype) => format!("prompt {dtype}"),
+            Class::Attention => "attention".to_owned(),
+        }
+    }
+}
+
+/// A way to do work of a [`Class`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// [`Class::Matvec`]
+    Matvec(matvec::Variant),
+    /// [`Class::Prompt`]
+    Prompt(Many),
+    /// [`Class::Attention`]
+    Attention(Split),
+}
+
+impl Way {
+    /// What it differs in from others of its class.
+    pub fn name(self) -> String {
+        match self {
+            Way::Matvec(variant) => variant.name(),
+            Way::Prompt(Many::Matmul(matmul::Variant { tile, bm, bn })) => {
+                format!("tile {bm} × {bn} in {}", if tile == Tile::F16 { "f16" } else { "f32" })
+            }
+            Way::Prompt(Many::Matvec(variant)) => format!("{} × {} columns", variant.name(), variant.cols),
+            Way::Attention(split) => format!("{} parts", split.splits),
+        }
+    }
+}
+
 /// The variants chosen for a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variants {
@@ -51,6 +100,8 @@ pub struct Variants {
     pub subgroup: u32,
     /// Matvec variants that the tuner found faster.
     pub tuned: Vec<(MatvecClass, matvec::Variant)>,
+    /// Kernels for prompts that it found faster.
+    pub tuned_many: Vec<(DType, Many)>,
     /// How weights are stored.
     pub store: Store,
     /// How workgroups sum.
@@ -59,6 +110,8 @@ pub struct Variants {
     pub broadcast: Option<u32>,
     /// When decode attention is split over positions.
     pub split: Split,
+    /// When it were, had the tuner found nothing better.
+    pub split_untuned: Split,
     /// Staged weights of matmul where rounding them to 11 bits is acceptable.
     pub tile: Tile,
     /// Sampling on the GPU; else the host does it.
@@ -99,17 +152,72 @@ impl Variants {
         // A GPU has more cores than a model has KV heads; a CPU has few, and they only want even shares.
         let splits = if cpu { 4 } else { MOST_SPLITS };
         let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
-        Variants {
+        let split = Split { above: SPLIT_ABOVE, splits, window: 0 };
+        let mut variants = Variants {
             team,
             subgroup: facts.subgroup_sizes[1],
             tuned: classes.filter_map(preferred).collect(),
+            tuned_many: Vec::new(),
             store: Store::of(gpu),
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
             broadcast,
-            split: Split { above: 4 * 64, splits, window: 0 },
+            split,
+            split_untuned: split,
             tile: if f16 { Tile::F16 } else { Tile::F32 },
             sample: !gpu.is_banned("sample"),
             penalize: !gpu.is_banned("penalize"),
+        };
+        let preferred = |variants: &Variants, class: Class| {
+            let name = gpu.preferred(&class.name())?;
+            variants.candidates(facts, class).into_iter().find(|way| way.name() == name)
+        };
+        for dtype in NATIVE {
+            if let Some(Way::Prompt(many)) = preferred(&variants, Class::Prompt(dtype)) {
+                variants.tuned_many.push((dtype, many));
+            }
+        }
+        if let Some(Way::Attention(split)) = preferred(&variants, Class::Attention) {
+            variants.split = split;
+        }
+        variants
+    }
+
+    /// What runs for a class of work.
+    pub fn way(&self, class: Class) -> Way {
+        match class {
+            Class::Matvec(MatvecClass { dtype, columns }) => Way::Matvec(self.matvec(dtype, columns)),
+            Class::Prompt(dtype) => Way::Prompt(self.many(dtype, self.store)),
+            Class::Attention => Way::Attention(self.split),
+        }
+    }
+
+    /// What ran, had the tuner found nothing for this class.
+    pub fn way_untuned(&self, class: Class) -> Way {
+        match class {
+            Class::Matvec(MatvecClass { dtype, columns }) => Way::Matvec(self.matvec_untuned(dtype, columns)),
+            Class::Prompt(dtype) => Way::Prompt(self.many_untuned(dtype, self.store)),
+            Class::Attention => Way::Attention(self.split_untuned),
+        }
+    }
+
+    /// What else might, on an adapter like this; what runs may be among them.
+    pub fn candidates(&self, facts: &AdapterFacts, class: Class) -> Vec<Way> {
+        let by_columns =
+            |dtype| [4, 8, 16].into_iter().map(move |n| Way::Prompt(Many::Matvec(self.matvec(dtype, n))));
+        match class {
+            Class::Matvec(MatvecClass { columns, .. }) => {
+                matvec::Variant::candidates(facts, columns).into_iter().map(Way::Matvec).collect()
+            }
+            Class::Prompt(dtype) if self.store == Store::Tiles => by_columns(dtype).collect(),
+            Class::Prompt(dtype) => {
+                let tile = self.matmul(dtype).tile;
+                let tiles = matmul::SIZES.into_iter().map(|[bm, bn]| matmul::Variant { tile, bm, bn });
+                tiles.map(|variant| Way::Prompt(Many::Matmul(variant))).chain(by_columns(dtype)).collect()
+            }
+            Class::Attention => {
+                let splits = [1, 2, 4, 8, MOST_SPLITS].into_iter();
+                splits.map(|splits| Way::Attention(Split { splits, ..self.split })).collect()
+            }
         }
     }
 
@@ -144,7 +252,10 @@ impl Variants {
 
     /// Does anything differ from what it were untuned?
     pub fn is_tuned(&self) -> bool {
-        self.tuned.iter().any(|(class, variant)| *variant != self.matvec_untuned(class.dtype, class.columns))
+        let matvec =
+            |(class, variant): &(MatvecClass, _)| *variant != self.matvec_untuned(class.dtype, class.columns);
+        let many = |(dtype, many): &(DType, Many)| *many != self.many_untuned(*dtype, self.store);
+        self.tuned.iter().any(matvec) || self.tuned_many.iter().any(many) || self.split != self.split_untuned
     }
 
     /// As [`Variants::matvec`], were nothing tuned.
@@ -155,6 +266,17 @@ impl Variants {
 
     /// How many columns (a prompt) are multiplied with weights of `dtype`, stored so.
     pub fn many(&self, dtype: DType, store: Store) -> Many {
+        let tuned = self.tuned_many.iter().find(|(tuned, _)| *tuned == dtype);
+        if let Some((_, many)) = tuned
+            && (store == Store::Rows || matches!(many, Many::Matvec(_)))
+        {
+            return *many;
+        }
+        self.many_untuned(dtype, store)
+    }
+
+    /// As [`Variants::many`], were nothing tuned for prompts.
+    pub fn many_untuned(&self, dtype: DType, store: Store) -> Many {
         match store {
             // Workgroup memory is only more memory to a CPU, and barriers cost it dearly. Measured: 9 times as fast on
             // llvmpipe, which stores tiles; 0.7 times on SwiftShader, which does not.

@@ -2,11 +2,11 @@
 
 use super::SAMPLES;
 use super::clock::{Clock, Windows};
-use crate::gpu::graph::State;
+use crate::gpu::graph::{Split, State};
 use crate::gpu::{Gpu, GpuError, Slice, Step};
 use crate::kernels::attention::{Attention, Geometry};
 use crate::kernels::fill::{Mask, Pattern};
-use crate::kernels::variants::Variants;
+use crate::kernels::variants::{MOST_SPLITS, Variants};
 use crate::kernels::{attend_decode, attend_merge, attend_prefill, check, random, rope_kv};
 use crate::plan::profile::{AttentionReading, Heads};
 
@@ -19,6 +19,100 @@ const MANY: usize = 8;
 const ROTATE_BYTES: u64 = 96 << 20;
 /// Tokens of a prompt's chunk.
 const TOKENS: usize = 64;
+
+/// `n` sequences whose last position is the last of so many.
+pub(super) fn each(n: usize, positions: usize) -> State {
+    State {
+        n_tokens: n as u32,
+        sequence: State::EACH,
+        positions: [positions as u32 - 1; State::MAX_SEQUENCES],
+        ..State::default()
+    }
+}
+
+/// Buffers for attention of one shape, with caches of several layers.
+pub(super) struct Space {
+    geometry: Geometry,
+    pub(super) caches: Vec<[Slice; 2]>,
+    qkv: Slice,
+    rope: Slice,
+    out: Slice,
+    partial: Slice,
+}
+
+impl Space {
+    pub(super) fn new(gpu: &Gpu, geometry: Geometry, layers: usize) -> Result<Space, GpuError> {
+        let mask = Mask::of_cache(geometry.kv);
+        let cache = |seed: usize| -> Result<Slice, GpuError> {
+            let slice = gpu.buffer("probe cache", MANY as u64 * geometry.cache_bytes())?;
+            random::fill_words(gpu, &slice, &Pattern::plain(mask), seed as u32)?;
+            Ok(slice)
+        };
+        let Geometry { heads, head_dim, context, .. } = geometry;
+        let parts = MANY * MOST_SPLITS as usize * heads;
+        Ok(Space {
+            geometry,
+            caches: (0..layers)
+                .map(|i| Ok([cache(2 * i)?, cache(2 * i + 1)?]))
+                .collect::<Result<_, GpuError>>()?,
+            qkv: check::floats(gpu, &check::uniform(41, TOKENS * x_stride(geometry)))?,
+            rope: check::floats(gpu, &check::uniform(43, context * head_dim))?,
+            out: gpu.buffer("probe output", (TOKENS * heads * head_dim) as u64 * 4)?,
+            partial: gpu
+                .buffer("probe parts", (parts * attend_merge::partial_floats(head_dim)) as u64 * 4)?,
+        })
+    }
+
+    /// A chunk of a prompt in one layer.
+    fn prompt(&self, gpu: &Gpu, layer: usize, state: &Slice) -> Result<Step, GpuError> {
+        let [k_cache, v_cache] = &self.caches[layer];
+        let stride = self.geometry.heads * self.geometry.head_dim;
+        let attention = Attention {
+            q: &self.qkv,
+            k_cache,
+            v_cache,
+            out: &self.out,
+            state,
+            q_stride: stride,
+            out_stride: stride,
+        };
+        attend_prefill::step(gpu, "probe", self.geometry, attention)
+    }
+
+    /// Decoding in one layer.
+    pub(super) fn decode(
+        &self,
+        gpu: &Gpu,
+        layer: usize,
+        split: Split,
+        state: &Slice,
+    ) -> Result<Vec<Step>, GpuError> {
+        let [k_cache, v_cache] = &self.caches[layer];
+        let Variants { reduce, broadcast, .. } = Variants::of(gpu);
+        let geometry = self.geometry;
+        let rotary = geometry.head_dim / 2 * 2;
+        let rope = rope_kv::Variant { geometry, rotary, interleaved: false, qk_norm: false, reduce };
+        let decode = attend_decode::Decode {
+            qkv: &self.qkv,
+            norms: &gpu.empty(),
+            rope: &self.rope,
+            k_cache,
+            v_cache,
+            out: &self.out,
+            partial: &self.partial,
+            state,
+            x_stride: x_stride(geometry),
+            out_stride: geometry.heads * geometry.head_dim,
+            eps: 1e-5,
+        };
+        attend_decode::steps(gpu, "probe", attend_decode::Variant { rope, broadcast }, split, decode)
+    }
+}
+
+/// Floats of q, k and v of a token.
+fn x_stride(geometry: Geometry) -> usize {
+    (geometry.heads + 2 * geometry.kv_heads) * geometry.head_dim
+}
 
 /// Attention of one shape, measured in rounds.
 pub(super) struct Subject {
@@ -50,75 +144,20 @@ impl Subject {
 
     /// One round of samples.
     pub(super) fn sample(&mut self, gpu: &Gpu, clock: &Clock<'_>) -> Result<(), GpuError> {
-        let geometry = self.geometry();
-        let mask = Mask::of_cache(geometry.kv);
-        let cache = |seed: usize| -> Result<Slice, GpuError> {
-            let slice = gpu.buffer("probe cache", self.cache_bytes())?;
-            random::fill_words(gpu, &slice, &Pattern::plain(mask), seed as u32)?;
-            Ok(slice)
-        };
-        let caches = (0..self.layers())
-            .map(|i| Ok([cache(2 * i)?, cache(2 * i + 1)?]))
-            .collect::<Result<Vec<_>, GpuError>>()?;
-        let stride = geometry.heads * geometry.head_dim;
-        let x_stride = stride + 2 * geometry.kv_heads * geometry.head_dim;
-        let qkv = check::floats(gpu, &check::uniform(41, TOKENS * x_stride))?;
-        let rope = check::floats(gpu, &check::uniform(43, LONG * geometry.head_dim))?;
-        let out = gpu.buffer("probe output", (TOKENS * stride) as u64 * 4)?;
-        let variants = Variants::of(gpu);
-        let parts = MANY * variants.split.splits as usize * geometry.heads;
-        let partial =
-            gpu.buffer("probe parts", (parts * attend_merge::partial_floats(geometry.head_dim)) as u64 * 4)?;
-        let rotation = rope_kv::Variant {
-            geometry,
-            rotary: geometry.head_dim / 2 * 2,
-            interleaved: false,
-            qk_norm: false,
-            reduce: variants.reduce,
-        };
+        let space = Space::new(gpu, self.geometry(), self.layers())?;
+        let split = Variants::of(gpu).split;
         let sample = |windows: &mut Windows, state: State, prompt: bool| -> Result<(), GpuError> {
             let state_slice = check::state(gpu, state)?;
-            let steps = |[k_cache, v_cache]: &[Slice; 2]| {
-                if prompt {
-                    let attention = Attention {
-                        q: &qkv,
-                        k_cache,
-                        v_cache,
-                        out: &out,
-                        state: &state_slice,
-                        q_stride: stride,
-                        out_stride: stride,
-                    };
-                    return Ok(vec![attend_prefill::step(gpu, "probe", geometry, attention)?]);
-                }
-                let variant = attend_decode::Variant { rope: rotation, broadcast: variants.broadcast };
-                let decode = attend_decode::Decode {
-                    qkv: &qkv,
-                    norms: &gpu.empty(),
-                    rope: &rope,
-                    k_cache,
-                    v_cache,
-                    out: &out,
-                    partial: &partial,
-                    state: &state_slice,
-                    x_stride,
-                    out_stride: stride,
-                    eps: 1e-5,
-                };
-                attend_decode::steps(gpu, "probe", variant, variants.split, decode)
-            };
             // A chunk of a prompt reads every position many times: there one cache will do.
-            let used = if prompt { &caches[..1] } else { &caches[..] };
-            let steps: Vec<Vec<Step>> = used.iter().map(steps).collect::<Result<_, GpuError>>()?;
+            let layers = if prompt { 0..1 } else { 0..space.caches.len() };
+            let steps = |layer| match prompt {
+                true => Ok(vec![space.prompt(gpu, layer, &state_slice)?]),
+                false => space.decode(gpu, layer, split, &state_slice),
+            };
+            let steps: Vec<Vec<Step>> = layers.map(steps).collect::<Result<_, GpuError>>()?;
             let layers: Vec<Vec<&Step>> = steps.iter().map(|layer| layer.iter().collect()).collect();
             let units: Vec<&[&Step]> = layers.iter().map(|layer| &layer[..]).collect();
             clock.sample(&units, state, SAMPLES, windows)
-        };
-        let each = |n: usize, positions: usize| State {
-            n_tokens: n as u32,
-            sequence: State::EACH,
-            positions: [positions as u32 - 1; State::MAX_SEQUENCES],
-            ..State::default()
         };
         let run = |pos: usize| State { pos: pos as u32, n_tokens: TOKENS as u32, ..State::default() };
         let [one_short, one_long, many_short, many_long, first, last] = &mut self.windows;

@@ -14,6 +14,7 @@ mod small;
 mod traffic;
 mod transfers;
 pub mod tune;
+mod tune_work;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
