@@ -130,7 +130,7 @@ fn work(
             (kv + 2 * floats(heads), 4 * n * seen * (heads * dispatches) as u64)
         }
         "attention merge" => {
-            let parts = Variants::of(model.gpu()).split.splits as usize;
+            let parts = Variants::of(model.gpu()).split(spec.n_kv_heads).splits as usize;
             let read = floats(parts * spec.n_heads * attend_merge::partial_floats(spec.head_dim));
             (read + floats(heads), 4 * n * (parts * heads * dispatches) as u64)
         }

@@ -337,7 +337,7 @@ impl Builder<'_> {
     /// One token (of every sequence): rotation, KV write and attention in one.
     fn attend_one(&mut self, i: usize, rope: rope_kv::Variant, norms: &Slice) -> Result<(), EngineError> {
         let (spec, buffers) = (self.spec, self.buffers);
-        let Variants { broadcast, split, .. } = self.variants;
+        let (broadcast, split) = (self.variants.broadcast, self.variants.split(spec.n_kv_heads));
         let [k_cache, v_cache] = &buffers.cache[i];
         let heads = spec.n_heads * spec.head_dim;
         let decode = attend_decode::Decode {

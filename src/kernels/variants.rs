@@ -16,6 +16,13 @@ use crate::kernels::{
 
 /// Decode attention over at most so many positions is not split: four tiles of the kernel.
 const SPLIT_ABOVE: u32 = 4 * 64;
+
+/// See [`Variants::split`].
+pub fn split_of(groups: u32, kv_heads: usize) -> Split {
+    let splits = (groups / (kv_heads as u32).max(1)).clamp(1, MOST_SPLITS);
+    Split { above: SPLIT_ABOVE, splits, window: 0 }
+}
+
 /// Most parts that decode attention is split into: buffers have room for them.
 pub const MOST_SPLITS: u32 = 16;
 
@@ -73,8 +80,8 @@ pub enum Way {
     Matvec(matvec::Variant),
     /// [`Class::Prompt`]
     Prompt(Many),
-    /// [`Class::Attention`]
-    Attention(Split),
+    /// [`Class::Attention`]: as [`Variants::attention_groups`].
+    Attention(u32),
 }
 
 impl Way {
@@ -86,7 +93,7 @@ impl Way {
                 format!("tile {bm} × {bn} in {}", if tile == Tile::F16 { "f16" } else { "f32" })
             }
             Way::Prompt(Many::Matvec(variant)) => format!("{} × {} columns", variant.name(), variant.cols),
-            Way::Attention(split) => format!("{} parts", split.splits),
+            Way::Attention(groups) => format!("{groups} workgroups"),
         }
     }
 }
@@ -108,10 +115,10 @@ pub struct Variants {
     pub reduce: Reduce,
     /// The one size of subgroups, where decode attention shall broadcast what they share.
     pub broadcast: Option<u32>,
-    /// When decode attention is split over positions.
-    pub split: Split,
-    /// When it were, had the tuner found nothing better.
-    pub split_untuned: Split,
+    /// Workgroups that decode attention is split into, about: [`Variants::split`].
+    pub attention_groups: u32,
+    /// The same, had the tuner found nothing better.
+    pub attention_groups_untuned: u32,
     /// Staged weights of matmul where rounding them to 11 bits is acceptable.
     pub tile: Tile,
     /// Sampling on the GPU; else the host does it.
@@ -149,10 +156,9 @@ impl Variants {
         let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
         let broadcast = attend_decode::broadcasts(facts)
             .filter(|_| cpu && subgroups && !gpu.is_banned("attend_decode/broadcast"));
-        // A GPU has more cores than a model has KV heads; a CPU has few, and they only want even shares.
-        let splits = if cpu { 4 } else { MOST_SPLITS };
+        // A GPU has more cores than a model has KV heads; a CPU has few, which want even shares, of whatever number of heads.
+        let attention_groups = if cpu { 12 } else { 256 };
         let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
-        let split = Split { above: SPLIT_ABOVE, splits, window: 0 };
         let mut variants = Variants {
             team,
             subgroup: facts.subgroup_sizes[1],
@@ -161,8 +167,8 @@ impl Variants {
             store: Store::of(gpu),
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
             broadcast,
-            split,
-            split_untuned: split,
+            attention_groups,
+            attention_groups_untuned: attention_groups,
             tile: if f16 { Tile::F16 } else { Tile::F32 },
             sample: !gpu.is_banned("sample"),
             penalize: !gpu.is_banned("penalize"),
@@ -176,10 +182,16 @@ impl Variants {
                 variants.tuned_many.push((dtype, many));
             }
         }
-        if let Some(Way::Attention(split)) = preferred(&variants, Class::Attention) {
-            variants.split = split;
+        if let Some(Way::Attention(groups)) = preferred(&variants, Class::Attention) {
+            variants.attention_groups = groups;
         }
         variants
+    }
+
+    /// When decode attention of a model with so many KV heads is split over positions: as many parts as make no more than
+    /// the wanted workgroups, each of which serves a head.
+    pub fn split(&self, kv_heads: usize) -> Split {
+        split_of(self.attention_groups, kv_heads)
     }
 
     /// What runs for a class of work.
@@ -187,7 +199,7 @@ impl Variants {
         match class {
             Class::Matvec(MatvecClass { dtype, columns }) => Way::Matvec(self.matvec(dtype, columns)),
             Class::Prompt(dtype) => Way::Prompt(self.many(dtype, self.store)),
-            Class::Attention => Way::Attention(self.split),
+            Class::Attention => Way::Attention(self.attention_groups),
         }
     }
 
@@ -196,7 +208,7 @@ impl Variants {
         match class {
             Class::Matvec(MatvecClass { dtype, columns }) => Way::Matvec(self.matvec_untuned(dtype, columns)),
             Class::Prompt(dtype) => Way::Prompt(self.many_untuned(dtype, self.store)),
-            Class::Attention => Way::Attention(self.split_untuned),
+            Class::Attention => Way::Attention(self.attention_groups_untuned),
         }
     }
 
@@ -214,10 +226,7 @@ impl Variants {
                 let tiles = matmul::SIZES.into_iter().map(|[bm, bn]| matmul::Variant { tile, bm, bn });
                 tiles.map(|variant| Way::Prompt(Many::Matmul(variant))).chain(by_columns(dtype)).collect()
             }
-            Class::Attention => {
-                let splits = [1, 2, 4, 8, MOST_SPLITS].into_iter();
-                splits.map(|splits| Way::Attention(Split { splits, ..self.split })).collect()
-            }
+            Class::Attention => [8, 12, 16, 32, 64, 128, 256].map(Way::Attention).into(),
         }
     }
 
@@ -255,7 +264,9 @@ impl Variants {
         let matvec =
             |(class, variant): &(MatvecClass, _)| *variant != self.matvec_untuned(class.dtype, class.columns);
         let many = |(dtype, many): &(DType, Many)| *many != self.many_untuned(*dtype, self.store);
-        self.tuned.iter().any(matvec) || self.tuned_many.iter().any(many) || self.split != self.split_untuned
+        self.tuned.iter().any(matvec)
+            || self.tuned_many.iter().any(many)
+            || self.attention_groups != self.attention_groups_untuned
     }
 
     /// As [`Variants::matvec`], were nothing tuned.

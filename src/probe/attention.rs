@@ -145,7 +145,7 @@ impl Subject {
     /// One round of samples.
     pub(super) fn sample(&mut self, gpu: &Gpu, clock: &Clock<'_>) -> Result<(), GpuError> {
         let space = Space::new(gpu, self.geometry(), self.layers())?;
-        let split = Variants::of(gpu).split;
+        let split = Variants::of(gpu).split(self.heads.kv_heads);
         let sample = |windows: &mut Windows, state: State, prompt: bool| -> Result<(), GpuError> {
             let state_slice = check::state(gpu, state)?;
             // A chunk of a prompt reads every position many times: there one cache will do.

@@ -10,7 +10,7 @@ use crate::kernels::check::{self, Check};
 use crate::kernels::glu::Act;
 use crate::kernels::linear::Linear;
 use crate::kernels::matvec::{self, Fused, Norm};
-use crate::kernels::variants::{Class, Many, MatvecClass, Way};
+use crate::kernels::variants::{self, Class, Many, MatvecClass, Way};
 use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::kernels::{attend_decode, matmul, random};
 use crate::quant::PlaneLayout;
@@ -80,7 +80,8 @@ impl Work {
     /// A pass. `plain`: the same matrices without anything on the way, for which fewer shaders have to be compiled.
     pub(super) fn steps(&self, gpu: &Gpu, way: Way, plain: bool) -> Result<Vec<Step>, GpuError> {
         match (&self.kind, way) {
-            (Kind::Attention(space), Way::Attention(split)) => {
+            (Kind::Attention(space), Way::Attention(groups)) => {
+                let split = variants::split_of(groups, HEADS.kv_heads);
                 let layers = 0..space.caches.len();
                 let steps = layers.map(|layer| space.decode(gpu, layer, split, &self.state_slice));
                 Ok(steps.collect::<Result<Vec<_>, GpuError>>()?.into_iter().flatten().collect())
@@ -99,7 +100,10 @@ impl Work {
             (Kind::Matrices(matrices), Way::Prompt(Many::Matmul(variant))) => {
                 matmul::checks_of(matrices.dtype, variant)
             }
-            (_, Way::Attention(split)) => attend_decode::checks_of(gpu.facts(), split.splits),
+            (_, Way::Attention(groups)) => {
+                let split = variants::split_of(groups, HEADS.kv_heads);
+                attend_decode::checks_of(gpu.facts(), split.splits)
+            }
             (Kind::Attention(_), _) => unreachable!("ways are of the work's class"),
         }
     }
