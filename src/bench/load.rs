@@ -46,21 +46,19 @@ pub fn run(
     go_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Loads, EngineError> {
     let mut loads = Loads::default();
-    let mut parts = 0..;
-    let mut next = || if go_on(parts.next().unwrap_or(0)) { Ok(()) } else { Err(EngineError::Cancelled) };
-    for _ in 0..repeats {
-        next()?;
+    let mut next = |done| if go_on(done) { Ok(()) } else { Err(EngineError::Cancelled) };
+    for i in 0..repeats {
         let started = Instant::now();
-        let model = Model::load(gpu, path, options, &mut |_, _| true)?;
+        let model = Model::load(gpu, path, options, &mut |_, _| next(3 * i).is_ok())?;
         loads.load_s.push(started.elapsed().as_secs_f64());
         loads.weight_bytes = model.needs().weights;
         drop(model);
         gpu.flush()?;
-        next()?;
+        next(3 * i + 1)?;
         let started = Instant::now();
         loads.file_bytes = loader::read_only(path)?;
         loads.read_s.push(started.elapsed().as_secs_f64());
-        next()?;
+        next(3 * i + 2)?;
         let started = Instant::now();
         loader::upload_only(gpu, loads.weight_bytes)?;
         loads.upload_s.push(started.elapsed().as_secs_f64());

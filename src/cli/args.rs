@@ -45,10 +45,10 @@ pub(super) enum Command {
     /// to another machine: `anygpu probe --out laptop.json`, then `anygpu plan MODEL --profile laptop.json`. Takes 5 to
     /// 20 s on a GPU, up to 90 s on a software adapter. For steady numbers close other programs.
     Probe(super::probe::ProbeArgs),
-    /// Find the fastest variants of the matrix kernels on your adapter, and keep them
+    /// Find the fastest variants of the matrix and attention kernels on your adapter, and keep them
     ///
-    /// Every candidate runs on matrices like a model's; what beats the default side by side and computes correctly is used
-    /// from then on. Takes up to 30 s on a GPU, minutes on a software adapter. A GPU's first run does a short form of it.
+    /// Every candidate runs on matrices and caches like a model's; what beats the default side by side and computes
+    /// correctly is used from then on. Takes up to 30 s on a GPU, minutes on a software adapter. A GPU's first run does a short form of it.
     Tune(super::tune::TuneArgs),
     /// Predict speed, memory and cost for every quantization and batch, and choose
     ///

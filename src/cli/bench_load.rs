@@ -13,6 +13,8 @@ use crate::bench::load;
 use crate::bench::speed::median;
 use crate::plan::choose::{bytes, figure};
 
+const MOST_REPETITIONS: usize = 10_000;
+
 #[derive(Args)]
 pub(super) struct LoadBenchArgs {
     /// A model folder or .gguf file
@@ -30,8 +32,8 @@ pub(super) struct LoadBenchArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &LoadBenchArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
-    if args.repetitions == 0 {
-        bail!("--repetitions: expected 1 or more, found 0");
+    if !(1..=MOST_REPETITIONS).contains(&args.repetitions) {
+        bail!("--repetitions: expected 1 to {MOST_REPETITIONS}, found {}", args.repetitions);
     }
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;

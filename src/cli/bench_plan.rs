@@ -42,7 +42,7 @@ pub(super) struct PlanBenchArgs {
     /// Measure no prompts: times to the first token are then those predicted
     #[arg(long)]
     no_prompts: bool,
-    /// Seconds of decode steps per cell, in four rounds
+    /// Seconds of decode steps per cell, at most: 20 to 48 windows in four rounds
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
     /// Predict from this profile instead of one measured meanwhile

@@ -16,6 +16,7 @@ use super::subject::Subject;
 use super::{DONE, Exit, NEGATIVE, interrupt, open, print, print_json, profiles, unix_time};
 use crate::base::{AdapterKind, DType};
 use crate::engine::EngineError;
+use crate::engine::model::default_chunk;
 use crate::engine::tuned::{self, Tuning};
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::variants::{Class, MatvecClass, Variants};
@@ -129,7 +130,7 @@ fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
         if !bar.next(class) {
             return Err(EngineError::Cancelled.into());
         }
-        let choice = tune::compare(gpu, Layer::typical(gpu.facts().kind), class)?;
+        let choice = tune::compare(gpu, layer(gpu), class)?;
         let name = &kept[&choice.class];
         if *name != choice.tuned {
             open::note(&format!("{}: {name} cannot be used here; {} runs", choice.class, choice.tuned));
@@ -153,7 +154,7 @@ fn tune_all(gpu: &Gpu, classes: &[Class], most_s: Option<f64>) -> anyhow::Result
             open::note(&format!("no time left for {} and what follows: `--types` takes fewer", class.name()));
             break;
         }
-        let layer = Layer::typical(gpu.facts().kind);
+        let layer = layer(gpu);
         let choice = match tune::tune(gpu, layer, *class, deadline, &mut || !interrupt::requested()) {
             Err(GpuError::Stopped) => return Err(EngineError::Cancelled.into()),
             other => other?,
@@ -162,6 +163,11 @@ fn tune_all(gpu: &Gpu, classes: &[Class], most_s: Option<f64>) -> anyhow::Result
         found.push(choice);
     }
     Ok(found)
+}
+
+fn layer(gpu: &Gpu) -> Layer {
+    let kind = gpu.facts().kind;
+    Layer::typical(kind, default_chunk(kind) as u32)
 }
 
 /// Progress over classes.
@@ -280,8 +286,9 @@ fn text(gpu: &Gpu, found: &[Choice], check: bool) -> String {
     };
     let _ = writeln!(
         out,
-        "gain: time of the default ÷ time of the tuned variant, the median of pairs in turn; ms: a layer's four matrices (prompt: for 64\n\
-         tokens), or its attention over 1024 positions"
+        "gain: time of the default ÷ time of the tuned variant, the median of pairs in turn; ms: a layer's four matrices (prompt: for {}\n\
+         tokens), or its attention over 1024 positions",
+        default_chunk(gpu.facts().kind)
     );
     out
 }

@@ -255,9 +255,7 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
 
 /// What a number of splits has to pass before the tuner may choose it: the first geometry of each cache type, at positions
 /// that make some splits empty and others uneven.
-pub fn checks_of(facts: &AdapterFacts, splits: u32) -> Vec<Check> {
-    let reduce = if facts.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
-    let broadcast = broadcasts(facts).filter(|_| facts.subgroups);
+pub fn checks_of(reduce: Reduce, broadcast: Option<u32>, splits: u32) -> Vec<Check> {
     let mut checks = Vec::new();
     for rope in ropes().into_iter().filter(|rope| rope.geometry.head_dim == 64) {
         for tokens in [Tokens::Run { pos: 259, n: 1 }, Tokens::Each(&[130, 0, 64, 259, 7])] {

@@ -17,6 +17,9 @@ use crate::kernels::{
 /// Decode attention over at most so many positions is not split: four tiles of the kernel.
 const SPLIT_ABOVE: u32 = 4 * 64;
 
+/// KV heads of most models.
+pub const TYPICAL_KV_HEADS: usize = 8;
+
 /// See [`Variants::split`].
 pub fn split_of(groups: u32, kv_heads: usize) -> Split {
     let splits = (groups / (kv_heads as u32).max(1)).clamp(1, MOST_SPLITS);
@@ -36,7 +39,7 @@ pub struct MatvecClass {
 }
 
 impl MatvecClass {
-    /// Each stands for all numbers above the one before. More columns than the last are not tuned.
+    /// Each stands for all numbers above the one before. More columns than the last are run as they are by default.
     pub const COLUMNS: [u32; 3] = [1, 4, 8];
 
     /// The class of this work.
@@ -156,8 +159,9 @@ impl Variants {
         let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
         let broadcast = attend_decode::broadcasts(facts)
             .filter(|_| cpu && subgroups && !gpu.is_banned("attend_decode/broadcast"));
-        // A GPU has more cores than a model has KV heads; a CPU has few, which want even shares, of whatever number of heads.
-        let attention_groups = if cpu { 12 } else { 256 };
+        // A GPU has more cores than a model has KV heads. A CPU has few, which want even shares of whatever number of heads.
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let attention_groups = if cpu { (3 * cores).max(12) } else { 256 };
         let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
         let mut variants = Variants {
             team,
@@ -188,8 +192,8 @@ impl Variants {
         variants
     }
 
-    /// When decode attention of a model with so many KV heads is split over positions: as many parts as make no more than
-    /// the wanted workgroups, each of which serves a head.
+    /// When decode attention of a model with so many KV heads is split over positions: into as many parts as make no more
+    /// than the wanted workgroups for one sequence, where each serves a KV head.
     pub fn split(&self, kv_heads: usize) -> Split {
         split_of(self.attention_groups, kv_heads)
     }
@@ -214,8 +218,10 @@ impl Variants {
 
     /// What else might, on an adapter like this; what runs may be among them.
     pub fn candidates(&self, facts: &AdapterFacts, class: Class) -> Vec<Way> {
-        let by_columns =
-            |dtype| [4, 8, 16].into_iter().map(move |n| Way::Prompt(Many::Matvec(self.matvec(dtype, n))));
+        // Not what was tuned for as many columns: names of ways must not change with that.
+        let by_columns = |dtype| {
+            [4, 8, 16].into_iter().map(move |n| Way::Prompt(Many::Matvec(self.matvec_untuned(dtype, n))))
+        };
         match class {
             Class::Matvec(MatvecClass { columns, .. }) => {
                 matvec::Variant::candidates(facts, columns).into_iter().map(Way::Matvec).collect()
@@ -226,7 +232,12 @@ impl Variants {
                 let tiles = matmul::SIZES.into_iter().map(|[bm, bn]| matmul::Variant { tile, bm, bn });
                 tiles.map(|variant| Way::Prompt(Many::Matmul(variant))).chain(by_columns(dtype)).collect()
             }
-            Class::Attention => [8, 12, 16, 32, 64, 128, 256].map(Way::Attention).into(),
+            // Such that with the KV heads that they are tried on every one differs from the default.
+            Class::Attention => {
+                let parts = |groups| split_of(groups, TYPICAL_KV_HEADS).splits;
+                let other = |groups: &u32| parts(*groups) != parts(self.attention_groups_untuned);
+                [8, 16, 32, 64, 256].into_iter().filter(other).map(Way::Attention).collect()
+            }
         }
     }
 

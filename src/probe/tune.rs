@@ -38,14 +38,16 @@ pub struct Layer {
     pub qkv: usize,
     /// Width between gate and down.
     pub inter: usize,
+    /// Tokens of a prompt at once.
+    pub prompt: u32,
 }
 
 impl Layer {
-    /// Of Llama-3.2-1B; on CPU adapters a quarter of that, to be done in time.
-    pub fn typical(kind: AdapterKind) -> Layer {
+    /// Of Llama-3.2-1B; on CPU adapters a quarter of that, to be done in time. `prompt`: tokens that the engine takes at once.
+    pub fn typical(kind: AdapterKind, prompt: u32) -> Layer {
         match kind {
-            AdapterKind::Cpu => Layer { hidden: 1024, qkv: 1536, inter: 2816 },
-            _ => Layer { hidden: 2048, qkv: 3072, inter: 8192 },
+            AdapterKind::Cpu => Layer { hidden: 1024, qkv: 1536, inter: 2816, prompt },
+            _ => Layer { hidden: 2048, qkv: 3072, inter: 8192, prompt },
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::kernels::check::{self, Check};
 use crate::kernels::glu::Act;
 use crate::kernels::linear::Linear;
 use crate::kernels::matvec::{self, Fused, Norm};
-use crate::kernels::variants::{self, Class, Many, MatvecClass, Way};
+use crate::kernels::variants::{self, Class, Many, MatvecClass, TYPICAL_KV_HEADS, Variants, Way};
 use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::kernels::{attend_decode, matmul, random};
 use crate::quant::PlaneLayout;
@@ -18,14 +18,18 @@ use crate::quant::PlaneLayout;
 /// Weights to rotate through, so that caches do not hold them: of GPUs, and of CPU adapters, whose speed hardly depends on
 /// where weights come from.
 const ROTATE_BYTES: [u64; 2] = [192 << 20, 16 << 20];
-/// Tokens of a prompt's chunk.
-const TOKENS: u32 = 64;
-/// Positions in the caches, and layers of them.
+/// Positions in the caches, and layers of them: on GPUs too many for their caches, too.
 const POSITIONS: usize = 1024;
-const LAYERS: usize = 4;
+const LAYERS: [usize; 2] = [64, 4];
 /// As most models have them.
-const HEADS: Geometry =
-    Geometry { heads: 32, kv_heads: 8, head_dim: 64, context: POSITIONS, window: 0, kv: KvType::F16 };
+const HEADS: Geometry = Geometry {
+    heads: 32,
+    kv_heads: TYPICAL_KV_HEADS,
+    head_dim: 64,
+    context: POSITIONS,
+    window: 0,
+    kv: KvType::F16,
+};
 
 /// Work of one class.
 pub(super) struct Work {
@@ -50,16 +54,22 @@ struct Matrices {
 
 impl Work {
     pub(super) fn new(gpu: &Gpu, layer: Layer, class: Class) -> Result<Work, GpuError> {
+        let cpu = gpu.facts().kind == AdapterKind::Cpu;
+        let rotate_bytes = ROTATE_BYTES[usize::from(cpu)];
         let columns = |n| State { n_tokens: n, ..State::default() };
         let (kind, state) = match class {
             Class::Matvec(MatvecClass { dtype, columns: n }) => {
-                (Kind::Matrices(Matrices::new(gpu, layer, dtype, n)?), columns(n))
+                (Kind::Matrices(Matrices::new(gpu, layer, dtype, n, rotate_bytes)?), columns(n))
             }
             Class::Prompt(dtype) => {
-                (Kind::Matrices(Matrices::new(gpu, layer, dtype, TOKENS)?), columns(TOKENS))
+                let n = layer.prompt;
+                // On a CPU a prompt takes long even without rotating.
+                let rotate_bytes = if cpu { 0 } else { rotate_bytes };
+                (Kind::Matrices(Matrices::new(gpu, layer, dtype, n, rotate_bytes)?), columns(n))
             }
             Class::Attention => {
-                (Kind::Attention(Space::new(gpu, HEADS, LAYERS)?), attention::each(1, POSITIONS))
+                let layers = LAYERS[usize::from(cpu)];
+                (Kind::Attention(Space::new(gpu, HEADS, layers)?), attention::each(1, POSITIONS))
             }
         };
         Ok(Work { kind, state, state_slice: check::state(gpu, state)? })
@@ -102,7 +112,8 @@ impl Work {
             }
             (_, Way::Attention(groups)) => {
                 let split = variants::split_of(groups, HEADS.kv_heads);
-                attend_decode::checks_of(gpu.facts(), split.splits)
+                let Variants { reduce, broadcast, .. } = Variants::of(gpu);
+                attend_decode::checks_of(reduce, broadcast, split.splits)
             }
             (Kind::Attention(_), _) => unreachable!("ways are of the work's class"),
         }
@@ -110,15 +121,18 @@ impl Work {
 }
 
 impl Matrices {
-    fn new(gpu: &Gpu, layer: Layer, dtype: DType, columns: u32) -> Result<Matrices, GpuError> {
+    fn new(
+        gpu: &Gpu,
+        layer: Layer,
+        dtype: DType,
+        columns: u32,
+        rotate_bytes: u64,
+    ) -> Result<Matrices, GpuError> {
         let bad = |cause: String| GpuError::Internal { adapter: gpu.facts().id(), cause };
-        let Layer { hidden, qkv, inter } = layer;
+        let Layer { hidden, qkv, inter, .. } = layer;
         let shapes = [[qkv, hidden], [hidden, hidden], [2 * inter, hidden], [hidden, inter]];
-        let cpu = gpu.facts().kind == AdapterKind::Cpu;
         let bytes: u64 = shapes.iter().map(|shape| Part::planes_bytes(dtype, *shape)).sum();
-        let count = (ROTATE_BYTES[usize::from(cpu)] / bytes.max(1)).clamp(1, 32);
-        // A prompt reads every weight for many columns: there one layer will do.
-        let count = if columns == TOKENS { 1 } else { count };
+        let count = (rotate_bytes / bytes.max(1)).clamp(1, 32);
         let make = |i: u64| -> Result<[Part; 4], GpuError> {
             let part = |j: usize| {
                 let [rows, cols] = shapes[j];
