@@ -2,6 +2,7 @@
 // A team (one invocation, one subgroup or one workgroup; see team_*.wgsl) owns ROWS rows of the matrix
 // part and strides over their blocks of 32 weights; x is loaded once for the ROWS rows, weights once for the
 // COLS columns. Columns are tokens of the run; workgroup z picks COLS of them.
+// With weights_int8.wgsl, x is rounded to bytes on the way, and bytes are multiplied.
 // With NORM, x is normed on the way: x * norm / sqrt(mean(x^2) + eps) (Zhang & Sennrich 2019). The division is the same
 // for a whole column, so it comes last, and a team has seen all of x by then.
 // With GLU, the part holds gate rows and then as many up rows, and y[col, row] = act(gate) * up (Shazeer 2020). A team's
@@ -81,8 +82,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
         if (OFFSET) { x_sum = block_sum(xs.v); }
         if (TILED) {
           // Four activations for all rows, then the next four: they stay in registers.
-          var dots: array<f32, ROWS>;
-          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.a, xs.v.a, 0.0); }
+          var dots: array<Sum, ROWS>;
+          for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.a, xs.v.a, Sum()); }
           for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.b, xs.v.b, dots[r]); }
           for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.c, xs.v.c, dots[r]); }
           for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.d, xs.v.d, dots[r]); }
@@ -90,7 +91,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
           for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.f, xs.v.f, dots[r]); }
           for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.g, xs.v.g, dots[r]); }
           for (var r = 0u; r < ROWS; r++) { dots[r] = dot4(w[r].q.h, xs.v.h, dots[r]); }
-          for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_scaled(w[r], dots[r], x_sum); }
+          for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_scaled(w[r], dots[r], xs.v, x_sum); }
         } else {
           for (var r = 0u; r < ROWS; r++) { acc[r][c] += quants_dot(w[r], xs.v, x_sum); }
         }

@@ -99,7 +99,8 @@
 //! between workgroups, and a sixth joins their parts ([`kernels::attend_merge`]). Norms are done by the matrix that reads
 //! their result, the activation by the one that writes its input ([`kernels::matvec::Fused`]). Around the layers the
 //! embedding, the output matrix and the greedy choice. What changes from token to token stands in one
-//! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Prompts take the same operations with
+//! small uniform buffer ([`gpu::graph::State`]), so the list itself never changes. Asked to ([`base::Activations`]), the matrix
+//! kernel rounds what it reads to bytes on the way and multiplies bytes, where that pays. Prompts take the same operations with
 //! norms, RoPE and activations apart, a chunk of tokens at a time, and matrices by tiles in workgroup memory or, on CPU
 //! adapters that like it better, a few tokens at a time ([`kernels::variants::Many`]). A matrix that is larger than the
 //! adapter can bind is several parts by rows, each with a dispatch of its own; how parts are stored, as rows in buffers or as

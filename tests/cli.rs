@@ -208,6 +208,7 @@ fn arguments_that_do_not_parse_are_errors_and_help_is_none() {
         (&["run", "--no-such-flag"], 2, "--no-such-flag"),
         (&["run", "x", "--ctx", "many"], 2, "--ctx"),
         (&["run", "x", "--kv", "f64"], 2, "f16, f32 or q8_0"),
+        (&["run", "x", "--activations", "int4"], 2, "f32 or int8"),
         (&["run", "x", "--quant", "q9"], 2, "q4_k"),
         (&["run", "x", "--memory", "much"], 2, "512MiB"),
         (&["run", "x", "--stop", ""], 2, "--stop"),

@@ -15,7 +15,7 @@ fn block_begin(team: Team) -> u32 { return 0u; }
 fn block_end(row: u32) -> u32 { return params.blocks; }
 fn block_stride(team: Team) -> u32 { return 1u; }
 
-struct Activations { v: Block32, squares: f32 }
+struct Activations { v: Xs, squares: f32 }
 struct Gains { v: vec4<f32>, w: vec4<f32> }
 
 fn load_gains(team: Team, block: u32) -> Gains {

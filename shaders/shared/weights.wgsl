@@ -5,13 +5,15 @@
 // and params.blocks (blocks per row), and
 //   const SCALED, OFFSET: bool — whether weights are q * scale, and + offset; else they are q itself.
 struct Quants { q: Block32, scale: f32, offset: f32 }
+alias Xs = Block32; // activations that a team shares
+alias Sum = f32;    // Σ q * x
 
 // Σ weight * x over the block; x_sum is Σ x, which only formats with an offset need. Scale and offset are the same for
 // all 32: applied to the sums, they cost once.
-fn quants_dot(w: Quants, x: Block32, x_sum: f32) -> f32 { return quants_scaled(w, block_dot(w.q, x), x_sum); }
+fn quants_dot(w: Quants, x: Block32, x_sum: f32) -> f32 { return quants_scaled(w, block_dot(w.q, x), x, x_sum); }
 
 // The same, of Σ q * x.
-fn quants_scaled(w: Quants, q_dot: f32, x_sum: f32) -> f32 {
+fn quants_scaled(w: Quants, q_dot: f32, x: Block32, x_sum: f32) -> f32 {
   var dot = q_dot;
   if (SCALED) { dot *= w.scale; }
   if (OFFSET) { dot = fma(w.offset, x_sum, dot); }
@@ -71,10 +73,4 @@ fn add_fifth_bits(w: Block32, bits: u32) -> Block32 {
   return Block32(
     w.a + fifth4(bits), w.b + fifth4(bits >> 4u), w.c + fifth4(bits >> 8u), w.d + fifth4(bits >> 12u),
     w.e + fifth4(bits >> 16u), w.f + fifth4(bits >> 20u), w.g + fifth4(bits >> 24u), w.h + fifth4(bits >> 28u));
-}
-
-// f16 number `i` of a plane that packs two per word, in the word that holds it.
-fn half_at(pair: u32, i: u32) -> f32 {
-  let both = unpack2x16float(pair);
-  return select(both.x, both.y, (i & 1u) == 1u);
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::base::DType;
+use crate::base::{Activations, DType};
 use crate::engine::LoadOptions;
 use crate::gpu::{AdapterChoice, GpuOptions, adapters};
 use crate::kernels::kv::KvType;
@@ -143,6 +143,10 @@ pub(super) struct LoadArgs {
     /// Element type of the KV cache: f16, f32 or q8_0 [default: f16]
     #[arg(long, value_name = "TYPE", value_parser = kv_type)]
     pub(super) kv: Option<KvType>,
+    /// How matrices read activations while generating: f32, or int8, rounded to bytes where that is faster (software
+    /// adapters, weights in q8_0, q4_0 or q4_k) [default: f32]
+    #[arg(long, value_name = "TYPE", value_parser = activations)]
+    pub(super) activations: Option<Activations>,
     /// Quantize float weights while loading: f16, q8_0, q6_k, q5_k, q4_k or q4_0; the embedding and output
     /// matrices keep at least 6 bits
     #[arg(long, value_name = "TYPE", value_parser = quant_type)]
@@ -161,6 +165,7 @@ impl LoadArgs {
             quant: self.quant,
             context: self.ctx,
             kv: self.kv.unwrap_or(KvType::F16),
+            activations: self.activations.unwrap_or_default(),
             chunk: self.chunk,
             memory: self.memory,
             stretch: false,
@@ -330,6 +335,10 @@ pub(super) enum WindowsArg {
 
 fn kv_type(text: &str) -> Result<KvType, String> {
     KvType::from_name(&text.to_lowercase()).ok_or_else(|| "expected f16, f32 or q8_0".to_owned())
+}
+
+fn activations(text: &str) -> Result<Activations, String> {
+    Activations::from_name(&text.to_lowercase()).ok_or_else(|| "expected f32 or int8".to_owned())
 }
 
 fn quant_type(text: &str) -> Result<DType, String> {

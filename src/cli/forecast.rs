@@ -9,7 +9,7 @@ use super::plan::{Setting, Target, here, table_of, wanted};
 use super::profiles;
 use super::subject::{DEMO, Subject};
 use super::{tune, unix_time};
-use crate::base::{DType, KvType};
+use crate::base::{Activations, DType, KvType};
 use crate::bench::speed::median;
 use crate::engine::ahead::AHEAD;
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
@@ -169,6 +169,10 @@ impl Forecast {
             host_s: done.host_s,
             idle_s: done.idle_s,
         };
+        // Predictions are of exact activations.
+        if session.model().sizes().activations == Activations::Int8 {
+            return Some(closing);
+        }
         self.history.push(Run {
             model: self.subject.described.name.clone(),
             quant: self.cell.name.clone(),

@@ -4,6 +4,7 @@
 //! context is split), output projection (adds to the residual stream), norm and gate and up and activation, down (adds). Matrices in several parts cost one dispatch per
 //! part, and then the activation one of its own. Chunks of prompts take norms, rotation and activations apart: nine.
 
+use crate::base::Activations;
 use crate::engine::EngineError;
 use crate::engine::weights::{Layer, Weights};
 use crate::gpu::graph::State;
@@ -36,6 +37,8 @@ pub struct Sizes {
     pub logits: usize,
     /// Element type of the KV cache.
     pub kv: KvType,
+    /// How the matrices of decoding steps read activations.
+    pub activations: Activations,
     /// Sequences, each with a cache of its own; at most [`State::MAX_SEQUENCES`].
     pub sequences: usize,
 }
@@ -492,9 +495,11 @@ impl Builder<'_> {
         glu: Option<Act>,
     ) -> Result<(), EngineError> {
         let columns = if mode == Mode::Each { self.sizes.sequences as u32 } else { 1 };
-        let variant = self.variants.matvec(part.dtype, columns);
+        let wanted = self.sizes.activations;
+        let (variant, activations) = self.variants.matvec_with(wanted, part.dtype, part.store(), columns);
         let (cols, eps) = (self.spec.hidden, self.spec.rms_eps);
-        let fused = Fused { norm: matrix.norm.map(|(weight, _)| Norm { weight, cols, eps }), glu };
+        let fused =
+            Fused { norm: matrix.norm.map(|(weight, _)| Norm { weight, cols, eps }), glu, activations };
         let bias = self.bias_of(matrix, part)?;
         let linear = self.linear_of(matrix, part, bias.as_ref());
         // How much of x is in use tells the kernel what it may do with it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::base::{AdapterKind, DType};
+use crate::base::{Activations, AdapterKind, DType};
 use crate::engine::EngineError;
 use crate::engine::forward::Sizes;
 use crate::engine::loader::Loader;
@@ -34,6 +34,8 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// Element type of the KV cache.
     pub kv: KvType,
+    /// How the matrices of decoding steps read activations: rounded is faster on some adapters, and a little less exact.
+    pub activations: Activations,
     /// Prompt tokens per run; `None`: by adapter.
     pub chunk: Option<usize>,
     /// Pretend that the adapter has this many bytes.
@@ -44,7 +46,15 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { quant: None, context: None, kv: KvType::F16, chunk: None, memory: None, stretch: false }
+        LoadOptions {
+            quant: None,
+            context: None,
+            kv: KvType::F16,
+            activations: Activations::F32,
+            chunk: None,
+            memory: None,
+            stretch: false,
+        }
     }
 }
 
@@ -256,7 +266,7 @@ pub(crate) fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Resul
         return bad("--chunk", "1 to 4096 tokens".to_owned(), chunk);
     }
     let logits = plan_memory::logits_rows(spec.vocab, chunk);
-    Ok(Sizes { context, chunk, logits, kv: options.kv, sequences: 1 })
+    Ok(Sizes { context, chunk, logits, kv: options.kv, activations: options.activations, sequences: 1 })
 }
 
 /// What is transcoded or quantized otherwise than asked.

@@ -5,7 +5,7 @@
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
-use crate::base::DType;
+use crate::base::{Activations, DType};
 use crate::gpu::graph::State;
 use crate::gpu::{Access, Bind, Gpu, GpuError, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
@@ -114,6 +114,8 @@ pub struct Case {
     pub store: Store,
     /// x may be bound as a uniform buffer, by those who like that.
     pub few: bool,
+    /// How x is read.
+    pub activations: Activations,
 }
 
 impl Case {
@@ -181,7 +183,18 @@ fn reference(dtype: DType, case: Case, data: &Data) -> Vec<Want> {
     let mut want = vec![Want::Untouched; case.n * stride];
     for col in 0..case.n {
         let xs: Vec<f64> = x[col * case.cols..][..case.cols].iter().map(|x| f64::from(*x)).collect();
-        let xs = if case.form.norm() { normed(&xs, gains) } else { xs };
+        let (xs, doubts) = match (case.activations, case.form.norm()) {
+            (Activations::F32, false) => (xs, None),
+            (Activations::F32, true) => (normed(&xs, gains), None),
+            (Activations::Int8, norm) => {
+                let gained = |(x, gain): (&f64, &f32)| f64::from(*x as f32 * gain);
+                let scale = if norm { norm_scale(&xs) } else { 1.0 };
+                let xs = if norm { xs.iter().zip(gains).map(gained).collect() } else { xs };
+                let (rounded, doubts) = rounded(&xs);
+                let scaled = |v: Vec<f64>| v.into_iter().map(|v| v * scale).collect::<Vec<f64>>();
+                (scaled(rounded), Some(scaled(doubts)))
+            }
+        };
         let sums: Vec<(f64, f64)> = (0..case.rows)
             .map(|row| {
                 let weights = &w[row * case.cols..][..case.cols];
@@ -194,6 +207,8 @@ fn reference(dtype: DType, case: Case, data: &Data) -> Vec<Want> {
                         magnitude += 2.0 * f64::from(largest) * x.abs();
                     }
                 }
+                let doubt =
+                    doubts.iter().flatten().zip(weights).map(|(d, w)| d * f64::from(w.abs())).sum::<f64>();
                 if case.form.bias() {
                     value += f64::from(bias[row]);
                     magnitude += f64::from(bias[row].abs());
@@ -203,7 +218,7 @@ fn reference(dtype: DType, case: Case, data: &Data) -> Vec<Want> {
                     value += before;
                     magnitude += before.abs();
                 }
-                (value, check::sum_tolerance(case.cols, magnitude))
+                (value, check::sum_tolerance(case.cols, magnitude) + doubt)
             })
             .collect();
         let wanted: Vec<Want> = match case.form.glu() {
@@ -218,10 +233,31 @@ fn reference(dtype: DType, case: Case, data: &Data) -> Vec<Want> {
     want
 }
 
+/// x as signed bytes times the largest magnitude of its block / 127; and of each number the step where it lies so near the
+/// middle between two bytes that a division within WGSL's 2.5 ulp (§15.7.4) may round it either way, else 0.
+fn rounded(x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let mut out = (Vec::new(), Vec::new());
+    for block in x.chunks(BLOCK) {
+        let step = block.iter().fold(0.0f64, |most, v| most.max(v.abs())) / 127.0;
+        for v in block {
+            let steps = if step > 0.0 { v / step } else { 0.0 };
+            let is_middle = (steps.fract().abs() - 0.5).abs() < 127.0 * 4.0 * f64::from(f32::EPSILON);
+            out.0.push(steps.round() * step);
+            out.1.push(if is_middle { step } else { 0.0 });
+        }
+    }
+    out
+}
+
+/// 1 / √(mean x² + ε).
+fn norm_scale(x: &[f64]) -> f64 {
+    let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+    1.0 / (mean + f64::from(EPS)).sqrt()
+}
+
 /// x · weight / √(mean x² + ε).
 fn normed(x: &[f64], weight: &[f32]) -> Vec<f64> {
-    let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-    let scale = 1.0 / (mean + f64::from(EPS)).sqrt();
+    let scale = norm_scale(x);
     x.iter().zip(weight).map(|(x, w)| x * scale * f64::from(*w)).collect()
 }
 
@@ -296,7 +332,8 @@ pub fn check(
             state: &state_slice,
         };
         let norm = Norm { weight: &gains, cols: case.cols, eps: EPS };
-        let fused = Fused { norm: case.form.norm().then_some(norm), glu: case.form.glu() };
+        let (norm, activations) = (case.form.norm().then_some(norm), case.activations);
+        let fused = Fused { norm, glu: case.form.glu(), activations };
         let got = check::finish(gpu, step(gpu, linear, fused)?, state, &y_slice)?;
         let mut want = reference(dtype, case, &data);
         for item in &mut want {

@@ -1,6 +1,6 @@
 //! Matrix × many columns: prompts. `shaders/matmul.wgsl`; what it computes stands in [`linear`].
 
-use crate::base::DType;
+use crate::base::{Activations, DType};
 use crate::gpu::graph::linear_grid;
 use crate::gpu::{Const, Extent, Gpu, GpuError, KernelSpec, Shader, Step};
 use crate::kernels::check::Check;
@@ -95,7 +95,8 @@ pub fn all() -> Vec<Shader> {
 pub fn checks_of(dtype: DType, variant: Variant) -> Vec<Check> {
     let cols = *linear::widths(dtype).last().expect("every type has widths");
     let cases = [(1, 1, Form::Plain), (67, 33, Form::Epilogue), (130, 70, Form::Epilogue)];
-    let case = |(rows, n, form)| Case { rows, cols, n, form, few: false, store: Store::Rows };
+    let (activations, store) = (Activations::F32, Store::Rows);
+    let case = |(rows, n, form)| Case { rows, cols, n, form, few: false, store, activations };
     cases.map(|shape| check(dtype, variant, case(shape), rounding(dtype, variant.tile))).into()
 }
 
@@ -123,7 +124,8 @@ pub fn checks(f16: bool) -> Vec<Check> {
                 for (rows, n, form) in
                     [(1, 1, Form::Plain), (67, 33, Form::Epilogue), (130, 5, Form::Epilogue)]
                 {
-                    let case = Case { rows, cols, n, form, few: false, store: Store::Rows };
+                    let (activations, store) = (Activations::F32, Store::Rows);
+                    let case = Case { rows, cols, n, form, few: false, store, activations };
                     let quick = i == 1 && n == 5 && weights::QUICK.contains(&dtype);
                     checks.push(check(dtype, variant, case, rounding).quick(quick));
                 }

@@ -3,14 +3,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::base::{AdapterFacts, DType};
+use crate::base::{Activations, AdapterFacts, DType};
 use crate::gpu::graph::linear_grid;
 use crate::gpu::{Access, Bind, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Snippet, Step};
 use crate::kernels::check::Check;
 use crate::kernels::glu::Act;
 use crate::kernels::linear::{self, Case, Form, Linear};
 use crate::kernels::reduce;
-use crate::kernels::weights::{self, NATIVE, Store, snippet};
+use crate::kernels::weights::{self, INT8, NATIVE, Store, snippet};
 
 /// Parameters; see the shader.
 #[repr(C)]
@@ -68,6 +68,8 @@ pub struct Fused<'a> {
     pub norm: Option<Norm<'a>>,
     /// The part is gate rows and as many up rows: `y[row] = act(gate) · up`. Not with [`Linear::accumulate`].
     pub glu: Option<Act>,
+    /// How x is read. Rounded only by [`Team::Broadcast`], and for weights in [`weights::INT8`].
+    pub activations: Activations,
 }
 
 /// What a shader does on the way.
@@ -77,6 +79,8 @@ pub struct Kind {
     pub norm: bool,
     /// [`Fused::glu`]
     pub glu: Option<Act>,
+    /// [`Fused::activations`]
+    pub activations: Activations,
     /// x is a uniform buffer.
     pub constants: bool,
     /// Where weights are.
@@ -177,6 +181,15 @@ impl Variant {
         Variant { team, wg, rows, cols }
     }
 
+    /// The class of checks that tells whether activations may be rounded to bytes.
+    pub const INT8_CLASS: &'static str = "matvec/int8";
+
+    /// Sensible numbers where activations are rounded to bytes, by a `team` of [`Team::Broadcast`]: measured, 8 rows are the
+    /// fastest for any number of columns.
+    pub fn int8(team: Team, cols: u32) -> Variant {
+        Variant { team, wg: 8, rows: 8, cols }
+    }
+
     /// What else than [`Variant::of`] may be faster on an adapter: (invocations, rows) of a team.
     fn others(team: Team) -> &'static [(u32, u32)] {
         match team {
@@ -263,12 +276,19 @@ pub fn shader(dtype: DType, variant: Variant, kind: Kind) -> Shader {
         ("GLU", Const::Bool(kind.glu.is_some())),
         ("TILED", Const::Bool(kind.store == Store::Tiles && variant.owns_lanes_of_tiles())),
     ];
-    let (mut snippets, mut bound_as) = weights::loader(dtype, kind.store);
+    let int8 = kind.activations == Activations::Int8;
+    let (mut snippets, mut bound_as) = match int8 {
+        true => weights::int8_loader(dtype, kind.store),
+        false => weights::loader(dtype, kind.store),
+    };
     snippets.extend([reduce::state(), variant.team.snippet(), kind.glu.unwrap_or(Act::Silu).snippet()]);
     match variant.team {
         Team::Broadcast { eight } => {
             consts.push(("EIGHT", Const::Bool(eight)));
-            snippets.push(snippet!("shared/broadcast.wgsl"));
+            snippets.push(match int8 {
+                true => snippet!("shared/broadcast_int8.wgsl"),
+                false => snippet!("shared/broadcast.wgsl"),
+            });
         }
         _ => snippets.push(snippet!("shared/x_own.wgsl")),
     }
@@ -301,6 +321,11 @@ pub fn fused_step(
         fused.glu.is_none() || !linear.accumulate && part.rows.is_multiple_of(2),
         "{label}: gate and up rows"
     );
+    assert!(
+        fused.activations == Activations::F32
+            || matches!(variant.team, Team::Broadcast { .. }) && INT8.contains(&part.dtype),
+        "{label}: a way to multiply bytes"
+    );
     // Pairs of rows stay together.
     let rows = if fused.glu.is_some() { variant.rows.next_multiple_of(2) } else { variant.rows };
     let variant = Variant { rows, ..variant };
@@ -314,6 +339,7 @@ pub fn fused_step(
     let kind = Kind {
         norm: fused.norm.is_some(),
         glu: fused.glu,
+        activations: fused.activations,
         constants: constants.is_some(),
         store: part.store(),
     };
@@ -349,6 +375,17 @@ pub fn all() -> Vec<Shader> {
             }
         }
     }
+    for dtype in INT8 {
+        for (eight, store) in
+            [(true, Store::Rows), (false, Store::Rows), (true, Store::Tiles), (false, Store::Tiles)]
+        {
+            let kind = Kind { activations: Activations::Int8, store, ..Kind::default() };
+            let with = |cols, kind| shader(dtype, Variant::int8(Team::Broadcast { eight }, cols), kind);
+            shaders.push(with(1, Kind { norm: true, ..kind }));
+            shaders.push(with(4, Kind { norm: true, glu: Some(Act::Silu), ..kind }));
+            shaders.push(with(8, Kind { constants: true, ..kind }));
+        }
+    }
     shaders.extend(Act::ALL.map(|act| {
         let variant = Variant::of(Team::Subgroup, DType::Q4_0, 1);
         shader(DType::Q4_0, variant, Kind { norm: true, glu: Some(act), ..Kind::default() })
@@ -380,7 +417,8 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                     let glu = rows == 66 && n == 5;
                     let accumulated = rows == 130;
                     let short = i == 1 && weights::QUICK.contains(&dtype);
-                    let case = Case { rows, cols: width, n, form, few: false, store: Store::Rows };
+                    let (activations, store) = (Activations::F32, Store::Rows);
+                    let case = Case { rows, cols: width, n, form, few: false, store, activations };
                     checks.push(check(dtype, variant, case).quick(short && (plain || glu)));
                     if variant.reads_constants() && (glu || accumulated) {
                         checks.push(check(dtype, variant, Case { few: true, ..case }).quick(short));
@@ -390,6 +428,7 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
         }
     }
     checks.extend(NATIVE.into_iter().flat_map(|dtype| tile_checks(facts, dtype)));
+    checks.extend(INT8.into_iter().flat_map(|dtype| int8_checks(facts, dtype)));
     checks
 }
 
@@ -408,10 +447,36 @@ fn tile_checks(facts: &AdapterFacts, dtype: DType) -> Vec<Check> {
     ];
     let quick = weights::QUICK.contains(&dtype);
     let check = |(rows, n, per_group, form)| {
-        let case = Case { rows, cols, n, form, few: n > 1, store: Store::Tiles };
+        let (activations, store) = (Activations::F32, Store::Tiles);
+        let case = Case { rows, cols, n, form, few: n > 1, store, activations };
         check(dtype, Variant::of(team, dtype, per_group), case).quick(quick && per_group != 4)
     };
     cases.map(check).into()
+}
+
+/// Activations rounded to bytes, all that is done on the way, for both ways to store weights.
+fn int8_checks(facts: &AdapterFacts, dtype: DType) -> Vec<Check> {
+    let teams = [Team::Broadcast { eight: true }, Team::Broadcast { eight: false }];
+    let Some(team) = teams.into_iter().find(|team| team.runs_on(facts)) else { return Vec::new() };
+    let mut checks = Vec::new();
+    for store in [Store::Rows, Store::Tiles].into_iter().filter(|store| store.runs_on(facts)) {
+        for (i, &width) in linear::widths(dtype).iter().enumerate() {
+            for (rows, n, per_group, form) in [
+                (1, 1, 1, Form::Plain),
+                (67, 1, 1, Form::Epilogue),
+                (130, 7, 4, Form::Epilogue),
+                (66, 3, 2, Form::Norm),
+                (134, 1, 1, Form::NormGlu(Act::ALL[i % 3])),
+                (66, 5, 8, Form::NormGlu(Act::ALL[(i + 1) % 3])),
+            ] {
+                let activations = Activations::Int8;
+                let case = Case { rows, cols: width, n, form, few: n > 1, store, activations };
+                let quick = i == 1 && matches!(rows, 66 | 67) && n != 3;
+                checks.push(check(dtype, Variant::int8(team, per_group), case).quick(quick));
+            }
+        }
+    }
+    checks
 }
 
 /// What a variant has to pass before the tuner may choose it: all it does on the way, with more and fewer rows and
@@ -427,24 +492,55 @@ pub fn checks_of(dtype: DType, variant: Variant, store: Store) -> Vec<Check> {
     ];
     let ways = if variant.reads_constants() { &[false, true][..] } else { &[false] };
     let cases = forms.into_iter().flat_map(|(rows, n, form)| {
-        ways.iter().map(move |few| Case { rows, cols: widest, n, form, few: *few, store })
+        let activations = Activations::F32;
+        ways.iter().map(move |few| Case { rows, cols: widest, n, form, few: *few, store, activations })
     });
     cases.map(|case| check(dtype, variant, case)).collect()
 }
 
 fn check(dtype: DType, variant: Variant, case: Case) -> Check {
-    let Case { rows, cols, n, form, few, store } = case;
+    let Case { rows, cols, n, form, few, store, activations } = case;
     let from = if few { ", x uniform" } else { "" };
-    let label = format!("{dtype} [{rows}, {cols}] × {n}, {} at once{form}{from}{store}", variant.cols);
+    let (bytes, class) = match activations {
+        Activations::F32 => ("", case.class(variant.team.class())),
+        Activations::Int8 => (", int8", Variant::INT8_CLASS.to_owned()),
+    };
+    let label = format!("{dtype} [{rows}, {cols}] × {n}, {} at once{form}{from}{store}{bytes}", variant.cols);
     let run = move |gpu: &Gpu, linear: Linear<'_>, fused: Fused<'_>| {
         fused_step(gpu, "check", variant, linear, fused)
     };
-    linear::check("matvec", case.class(variant.team.class()), label, dtype, case, 0.0, run)
+    linear::check("matvec", class, label, dtype, case, 0.0, run)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::{AdapterChoice, GpuOptions};
+
+    /// Each way to read activations passes with its own reference and fails with the other's.
+    #[test]
+    fn checks_tell_rounded_activations_from_others() {
+        let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default()).expect("an adapter");
+        let teams = [Team::Broadcast { eight: true }, Team::Broadcast { eight: false }];
+        let Some(team) = teams.into_iter().find(|team| team.runs_on(gpu.facts())) else { return };
+        for dtype in INT8 {
+            for form in [Form::Plain, Form::Norm, Form::Epilogue] {
+                for (wanted, done) in
+                    Activations::ALL.into_iter().flat_map(|a| Activations::ALL.map(|b| (a, b)))
+                {
+                    let (few, store, activations) = (false, Store::Rows, wanted);
+                    let case = Case { rows: 67, cols: 256, n: 1, form, few, store, activations };
+                    let run = move |gpu: &Gpu, linear: Linear<'_>, fused: Fused<'_>| {
+                        let fused = Fused { activations: done, ..fused };
+                        fused_step(gpu, "check", Variant::int8(team, 1), linear, fused)
+                    };
+                    let check = linear::check("matvec", String::new(), String::new(), dtype, case, 0.0, run);
+                    let passed = check.run(&gpu).expect("the device stays").passed();
+                    assert_eq!(passed, wanted == done, "{dtype} {form:?}: {done:?} against {wanted:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn variants_are_found_by_their_names() {

@@ -21,6 +21,9 @@ pub const NATIVE: [DType; 11] = [
     DType::Q6K,
 ];
 
+/// Types that kernels also multiply as bytes, with activations rounded to bytes.
+pub const INT8: [DType; 3] = [DType::Q8_0, DType::Q4_0, DType::Q4K];
+
 /// The types in the short form of verification, which must be short: one of each way to load weights.
 pub const QUICK: [DType; 4] = [DType::F16, DType::Q8_0, DType::Q4K, DType::Q6K];
 
@@ -205,16 +208,37 @@ impl Plane {
     }
 }
 
-/// The snippets that load weights of a native type, in order, and how they declare the planes.
-pub fn loader(dtype: DType, store: Store) -> (Vec<Snippet>, Vec<(&'static str, Access)>) {
-    let (planes, bound_as) = match store {
+/// The snippet that reads planes which are stored so, and how it declares them.
+fn planes(store: Store) -> (Snippet, Vec<(&'static str, Access)>) {
+    match store {
         Store::Rows => (snippet!("shared/planes_rows.wgsl"), vec![]),
         Store::Tiles => {
             let both = ["quants", "scales"].map(|plane| (plane, Access::Texture));
             (snippet!("shared/planes_tiles.wgsl"), both.into())
         }
-    };
-    let mut snippets = vec![snippet!("shared/block.wgsl"), planes, snippet!("shared/weights.wgsl")];
+    }
+}
+
+/// The snippets that load weights of a type in [`INT8`] as bytes, in order, and how they declare the planes.
+pub fn int8_loader(dtype: DType, store: Store) -> (Vec<Snippet>, Vec<(&'static str, Access)>) {
+    let (planes, bound_as) = planes(store);
+    let mut snippets = vec![planes, snippet!("shared/half.wgsl"), snippet!("shared/weights_int8.wgsl")];
+    match dtype {
+        DType::Q8_0 => snippets.push(snippet!("shared/load_q8_0_int8.wgsl")),
+        DType::Q4_0 => snippets.push(snippet!("shared/load_q4_0_int8.wgsl")),
+        DType::Q4K => {
+            snippets.extend([snippet!("shared/k_scales.wgsl"), snippet!("shared/load_q4_k_int8.wgsl")]);
+        }
+        _ => unreachable!("{dtype} is not in INT8"),
+    }
+    (snippets, bound_as)
+}
+
+/// The snippets that load weights of a native type, in order, and how they declare the planes.
+pub fn loader(dtype: DType, store: Store) -> (Vec<Snippet>, Vec<(&'static str, Access)>) {
+    let (planes, bound_as) = planes(store);
+    let half = snippet!("shared/half.wgsl");
+    let mut snippets = vec![snippet!("shared/block.wgsl"), planes, half, snippet!("shared/weights.wgsl")];
     let k_scales = snippet!("shared/k_scales.wgsl");
     match dtype {
         DType::F32 => snippets.push(snippet!("shared/load_f32.wgsl")),

@@ -176,7 +176,11 @@ impl Matrices {
                 Way::Prompt(many) => many.step(gpu, "tuning", linear)?,
                 Way::Matvec(variant) => {
                     let norm = Norm { weight: &self.gains, cols: part.cols, eps: 1e-5 };
-                    let fused = Fused { norm: normed.then_some(norm), glu: gated.then_some(Act::Silu) };
+                    let fused = Fused {
+                        norm: normed.then_some(norm),
+                        glu: gated.then_some(Act::Silu),
+                        ..Fused::default()
+                    };
                     matvec::fused_step(gpu, "tuning", variant, linear, fused)?
                 }
                 Way::Attention(_) => unreachable!("ways are of the work's class"),
