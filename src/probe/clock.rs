@@ -236,7 +236,7 @@ impl<'g> Clock<'g> {
         if self.gpu.facts().kind == AdapterKind::Cpu { SHARED_WINDOW_S } else { WINDOW_S }
     }
 
-    /// Adds samples to `windows`, as many as `n` windows of [`WINDOW_S`] take: a neighbour may be busy for as long as these
+    /// Adds samples to `windows`, as many as `n` windows of 12 ms take: a neighbour may be busy for as long as these
     /// last, hardly so again in a later round. A window is so many of `units`, which are alike and taken in turn, that it
     /// is long enough.
     pub fn sample(
