@@ -89,9 +89,7 @@ impl Store {
         };
         rows as u64 * row_bytes as u64
     }
-}
 
-impl Store {
     /// Whole rows, from the first of a tile on, as a plane holds them; `out` is [`Store::plane_bytes`] long.
     pub fn arrange(self, rows: &[u8], row_bytes: usize, out: &mut [u8]) {
         match self {
@@ -186,9 +184,7 @@ impl Plane {
             }
         }
     }
-}
 
-impl Plane {
     /// Copies whole rows from a piece of staging memory, arranged as [`Store::arrange`] does, from `from` on. The first is
     /// the first of a tile.
     fn copy(&self, copies: &mut Copies<'_>, from: u64, first_row: usize, rows: usize, row_bytes: usize) {

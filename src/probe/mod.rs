@@ -189,9 +189,12 @@ impl<'g> Probe<'g> {
         if self.wanted.whole { 12 } else { 2 }
     }
 
+    fn weight_of_a_type(&self) -> usize {
+        matrices::Subject::cases(self.wanted.columns.len(), self.wanted.tokens.len())
+    }
+
     fn weight_of_a_round(&self) -> usize {
-        let per_type = matrices::Subject::cases(self.wanted.columns.len(), self.wanted.tokens.len());
-        2 + self.matrices.len() * per_type + 3 * self.attention.len()
+        2 + self.matrices.len() * self.weight_of_a_type() + 3 * self.attention.len()
     }
 
     fn once(&mut self, progress: Progress<'_>) -> Result<(), GpuError> {
@@ -217,8 +220,7 @@ impl<'g> Probe<'g> {
         self.overhead.sample(gpu, &self.clock)?;
         self.small.sample(gpu, &self.clock)?;
         for i in 0..self.matrices.len() {
-            let per_type = matrices::Subject::cases(self.wanted.columns.len(), self.wanted.tokens.len());
-            self.next(&format!("{} matrices", self.matrices[i].dtype), per_type, progress)?;
+            self.next(&format!("{} matrices", self.matrices[i].dtype), self.weight_of_a_type(), progress)?;
             self.matrices[i].sample(gpu, &self.clock, false)?;
         }
         for i in 0..self.attention.len() {
