@@ -145,7 +145,7 @@ fn text(p: &Profile) -> String {
     dtypes.dedup();
     for dtype in dtypes {
         let cell = |(prompt, n): &(bool, u32)| match p.matrix(false, *prompt, dtype, *n) {
-            Some(m) => format!("{:>10}", figure(m.bytes_s.value / 1e9)),
+            Some(m) => format!("{:>10}", figure(m.achieved_bytes_s.value / 1e9)),
             None => format!("{:>10}", "–"),
         };
         let _ = writeln!(out, "    {:6}{}", dtype.name(), columns.iter().map(cell).collect::<String>());

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::base::{AdapterFacts, DType, KvType};
 
 /// Version of the format: profiles of another version are measured anew.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Weights of at most so many bytes stay in the caches of most adapters from one token to the next.
 pub const CACHED_BYTES: u64 = 16 << 20;
 
 /// A measured number.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Undisturbed: of the fastest samples.
     pub value: f64,
@@ -109,8 +109,11 @@ pub struct MatrixReading {
     /// Seconds per row, however short.
     #[serde(default)]
     pub row_s: f64,
-    /// Bytes of weights per second.
+    /// Bytes of weights per second, beside what dispatches and rows cost.
     pub bytes_s: Reading,
+    /// Bytes of weights per second, all in all, of the matrix that was measured.
+    #[serde(default)]
+    pub achieved_bytes_s: Reading,
 }
 
 /// Shape of attention, as far as its speed depends on it.

@@ -1,8 +1,8 @@
 //! Seconds by the wall clock, on machines that are shared and change their speed.
 //!
 //! Disturbances only ever add time, so of many short samples the fastest tell what the adapter does by itself; on a
-//! shared machine medians tell what the neighbours do. Every sample is paired with a fixed reference that runs right
-//! before and after it. It shows whether the machine was calm: readings that never were are taken again, and where there
+//! shared machine medians tell what the neighbours do. A fixed reference runs right before and after every few samples. It
+//! shows whether the machine was calm: readings that never were are taken again, and where there
 //! are only a few samples, they count as multiples of the reference around them. Its undisturbed time is part of a profile,
 //! so that what is measured later can be held against the same speed.
 //!
@@ -26,8 +26,6 @@ const WINDOW_S: f64 = 0.012;
 /// The same on adapters that share their cores with others: those come and go within some milliseconds, and the fastest of
 /// many short windows saw none of them.
 const SHARED_WINDOW_S: f64 = 0.003;
-/// Fewest units in the longer window, unless one alone fills [`WINDOW_S`]: a submit is something beside short ones.
-const FEWEST_UNITS: usize = 3;
 /// Most dispatches recorded at once: bounds the recording's memory.
 const MAX_DISPATCHES: usize = 20_000;
 /// Samples of each window; of windows that are long even so, half as many.
@@ -47,6 +45,8 @@ const MANY: usize = 5;
 const REFERENCE: usize = 1024;
 /// Length of a reference reading.
 const REFERENCE_S: f64 = 0.0015;
+/// Readings share the references around them until they last so long together.
+const SHARE_S: f64 = 0.012;
 /// The part of the reference's readings that are faster than its undisturbed time: a few may be accidents.
 const UNDISTURBED: f64 = 0.05;
 /// How long to look for it at first, seconds.
@@ -206,14 +206,21 @@ impl<'g> Clock<'g> {
         let mut repeats = self.repeats;
         // (seconds of a pass, how much it counts: the passes)
         let mut before = (self.reference_s(repeats)?, repeats as f64);
+        let mut pending: Vec<(usize, f64)> = Vec::new();
         for i in 0..n * kinds {
-            let seconds = run(i % kinds)?;
+            pending.push((i % kinds, run(i % kinds)?));
+            let pending_s: f64 = pending.iter().map(|(_, seconds)| seconds).sum();
+            if pending_s < SHARE_S && i + 1 < n * kinds {
+                continue;
+            }
             // Long readings get longer references, a tenth of their time.
-            let wanted = (0.1 * seconds / before.0.max(1e-9)) as usize;
+            let wanted = (0.1 * pending_s / before.0.max(1e-9)) as usize;
             repeats = wanted.clamp(self.repeats, MAX_DISPATCHES);
             let after = (self.reference_s(repeats)?, repeats as f64);
             let around = (before.0 * before.1 + after.0 * after.1) / (before.1 + after.1);
-            samples[i % kinds].push(Sample { seconds, around });
+            for (kind, seconds) in pending.drain(..) {
+                samples[kind].push(Sample { seconds, around });
+            }
             before = after;
         }
         Ok(samples)
@@ -253,15 +260,11 @@ impl<'g> Clock<'g> {
             next = (next + count) % units.len();
             self.gpu.time(&steps, 1, state)
         };
-        time(1)?; // the first run also compiles, on some drivers
         if windows.count == 0 {
+            time(1)?; // the first run also compiles, on some drivers
             let most = (MAX_DISPATCHES / units[0].len().max(1)).max(2) / 2;
             let mut count = 1;
             let mut last = time(1)?.min(time(1)?);
-            if last < WINDOW_S {
-                count = FEWEST_UNITS.min(most);
-                last = time(count)?;
-            }
             while last < self.window_s() && count < most {
                 let wanted = (count as f64 * self.window_s() / last.max(1e-6)).ceil() as usize;
                 count = wanted.clamp(count + 1, 8 * count).min(most);
@@ -276,11 +279,10 @@ impl<'g> Clock<'g> {
             (n as f64 * (WINDOW_S / windows.seconds).max(1.0)) as usize
         };
         let n = n.min((WINDOW_S / self.window_s()) as usize * n);
-        let kinds = if few == 0 { 1 } else { 2 };
-        let mut taken = self.paired_in_turn(n, kinds, |kind| time(if kind == 0 { count } else { few }))?;
-        windows.short.extend(if few == 0 { Vec::new() } else { taken.swap_remove(1) });
+        let mut taken = self.paired_in_turn(n, 2, |kind| time(if kind == 0 { count } else { few }))?;
         windows.rounds.push(fastest(&taken[0]));
         windows.long.append(&mut taken[0]);
+        windows.short.append(&mut taken[1]);
         windows.next = next;
         Ok(())
     }
@@ -294,15 +296,15 @@ impl<'g> Clock<'g> {
     /// Seconds of one unit, of all that was sampled.
     pub fn estimate(&self, windows: &Windows) -> Measured {
         let long = estimate_of(self.nominal_s(), &windows.long);
-        let short = (!windows.short.is_empty()).then(|| estimate_of(self.nominal_s(), &windows.short));
-        let slope = |long: f64, short: Option<f64>| match short.filter(|short| long > 2.0 * short) {
-            Some(short) => (long - short) / (windows.count - windows.few()) as f64,
-            None => long / windows.count as f64,
+        let short = estimate_of(self.nominal_s(), &windows.short);
+        let slope = |long: f64, short: f64| match long > 2.0 * short {
+            true => (long - short) / (windows.count - windows.few()) as f64,
+            false => long / windows.count as f64,
         };
         Measured {
-            seconds: slope(long.seconds, short.map(|s| s.seconds)),
+            seconds: slope(long.seconds, short.seconds),
             spread: long.spread,
-            raw_s: slope(long.raw_s, short.map(|s| s.raw_s)),
+            raw_s: slope(long.raw_s, short.raw_s),
         }
     }
 }
@@ -323,10 +325,10 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Units in the shorter window. An eighth, not the half: a difference of near equals would treble their errors.
-    /// Zero where one unit fills the window by itself and counts whole: a submit is nothing beside it.
+    /// Units in the shorter window. An eighth, not the half: a difference of near equals would treble their errors. Of two
+    /// or three long units none: it is an empty submit.
     fn few(&self) -> usize {
-        if self.count > 1 { (self.count / 8).max(1) } else { 0 }
+        if self.count > 3 { (self.count / 8).max(1) } else { 0 }
     }
 }
 

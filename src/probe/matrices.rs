@@ -191,6 +191,7 @@ impl Subject {
                     value: bytes(WIDE) / (wide.seconds - share * beside),
                     spread: wide.spread,
                 },
+                achieved_bytes_s: wide.rate(bytes(WIDE)),
             });
         }
         readings

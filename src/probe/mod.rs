@@ -19,7 +19,7 @@ mod tune_work;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::base::{DType, KvType};
+use crate::base::{AdapterKind, DType, KvType};
 use crate::gpu::{Gpu, GpuError};
 use crate::plan::profile::{self, Conditions, Heads, Profile, Reading};
 
@@ -29,10 +29,13 @@ pub use clock::{Clock, Measured, Runs};
 /// samples take, and seldom until the next round.
 const SAMPLES: usize = 3;
 
-/// Rounds over everything; readings whose rounds disagree get more.
+/// Rounds over everything, on adapters that share their cores with others and on those that do not.
+const SHARED_ROUNDS: usize = 4;
 const ROUNDS: usize = 2;
-/// Longest time for these, of a whole and thorough measurement.
-const AGAIN_S: f64 = 18.0;
+/// Readings whose rounds disagree get more until a whole and thorough measurement has taken so long, or for so long in a
+/// short one.
+const WHOLE_S: f64 = 80.0;
+const AGAIN_S: f64 = 3.0;
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,8 +99,9 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, f64) -> bool;
 
 /// Measures. Takes 5 to 90 s for everything, a few seconds for one model.
 pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Profile, GpuError> {
-    let mut probe = Probe::begin(gpu, wanted, ROUNDS, progress)?;
-    for _ in 0..ROUNDS {
+    let rounds = if gpu.facts().kind == AdapterKind::Cpu { SHARED_ROUNDS } else { ROUNDS };
+    let mut probe = Probe::begin(gpu, wanted, rounds, progress)?;
+    for _ in 0..rounds {
         probe.round(progress)?;
     }
     Ok(probe.finish(progress)?.0)
@@ -116,6 +120,9 @@ pub struct Probe<'g> {
     matrices: Vec<matrices::Subject>,
     attention: Vec<attention::Subject>,
     bandwidth_again: Vec<Reading>,
+    started: Instant,
+    /// Rounds so far.
+    rounds: usize,
     /// Parts of the work, for progress.
     done: usize,
     total: usize,
@@ -165,6 +172,8 @@ impl<'g> Probe<'g> {
             matrices: wanted.cached.iter().flat_map(subjects).collect(),
             attention: wanted.heads.iter().map(|heads| attention::Subject::new(*heads)).collect(),
             bandwidth_again: Vec::new(),
+            started: Instant::now(),
+            rounds: 0,
             done: 0,
             total: 0,
         };
@@ -223,13 +232,16 @@ impl<'g> Probe<'g> {
             self.next(&format!("{} matrices", self.matrices[i].dtype), self.weight_of_a_type(), progress)?;
             self.matrices[i].sample(gpu, &self.clock, false)?;
         }
-        for i in 0..self.attention.len() {
+        // It takes as long as all matrices, and changes less from one round to the next.
+        let attention = if self.rounds.is_multiple_of(2) { self.attention.len() } else { 0 };
+        for i in 0..attention {
             self.next("attention", 3, progress)?;
             self.attention[i].sample(gpu, &self.clock)?;
         }
         if self.wanted.whole {
             self.read_again()?;
         }
+        self.rounds += 1;
         Ok(())
     }
 
@@ -242,22 +254,22 @@ impl<'g> Probe<'g> {
     pub fn finish(mut self, progress: Progress<'_>) -> Result<(Profile, Clock<'g>), GpuError> {
         let gpu = self.gpu;
         // On an adapter that shares nothing all have settled; a software one shares its cores with everything.
-        let again_s = match (self.wanted.whole, self.wanted.thorough) {
-            (true, true) => AGAIN_S,
-            _ => AGAIN_S / 6.0,
+        let taken_s = |started: Instant| started.elapsed().as_secs_f64();
+        let until_s = match (self.wanted.whole, self.wanted.thorough) {
+            (true, true) => WHOLE_S,
+            _ => taken_s(self.started) + AGAIN_S,
         };
-        let started = Instant::now();
         let mut unsettled = true;
         while std::mem::take(&mut unsettled) {
             for i in 0..self.matrices.len() {
-                if !self.matrices[i].settled(&self.clock) && started.elapsed().as_secs_f64() < again_s {
+                if !self.matrices[i].settled(&self.clock) && taken_s(self.started) < until_s {
                     unsettled = true;
                     self.next(&format!("{} matrices, again", self.matrices[i].dtype), 0, progress)?;
                     self.matrices[i].sample(gpu, &self.clock, true)?;
                 }
             }
             for i in 0..self.attention.len() {
-                if !self.attention[i].settled(&self.clock) && started.elapsed().as_secs_f64() < again_s {
+                if !self.attention[i].settled(&self.clock) && taken_s(self.started) < until_s {
                     unsettled = true;
                     self.next("attention again", 0, progress)?;
                     self.attention[i].sample(gpu, &self.clock)?;
