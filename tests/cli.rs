@@ -394,6 +394,7 @@ fn tuning_is_kept_checked_and_forgotten() {
     for (arguments, message) in [
         (&["tune", "--types", "q9_9"][..], "expected some of f32,f16"),
         (&["tune", "--check"], "nothing of this was tuned yet"),
+        (&["tune", "nowhere.gguf"], "nowhere.gguf"),
         (&["tune", "--untuned"], "--untuned ignores"),
         (&["tune", "--check", "--forget"], "cannot be used with"),
     ] {

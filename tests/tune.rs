@@ -14,7 +14,7 @@ use anygpu::probe::tune::{self, Choice, Layer};
 use engine::{exact, last_logits, max_difference};
 
 const CLASS: Class = Class::Matvec(MatvecClass { dtype: DType::F16, columns: 1 });
-const LAYER: Layer = Layer { hidden: 256, qkv: 512, inter: 512, prompt: 48 };
+const LAYER: Layer = Layer { hidden: 256, qkv: 512, heads: 256, inter: 512, prompt: 48 };
 
 #[test]
 fn the_fastest_variant_is_not_chosen_when_it_is_wrong() {

@@ -78,7 +78,39 @@ impl std::fmt::Display for AdapterKind {
     }
 }
 
+/// Who makes a GPU: their subgroups and registers differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// M1 and later.
+    Apple,
+    /// Radeon.
+    Amd,
+    /// Iris, UHD, Arc.
+    Intel,
+    /// GeForce and the like.
+    Nvidia,
+    /// Software, and who is not known.
+    Other,
+}
+
 impl AdapterFacts {
+    /// Told by the PCI vendor, and by name where the API does not tell that one.
+    pub fn maker(&self) -> Maker {
+        let named = |name: &str| self.name.to_lowercase().contains(name);
+        match self.vendor {
+            _ if self.kind == AdapterKind::Cpu => Maker::Other,
+            0x106b | 0x10005 if named("apple") => Maker::Apple,
+            0x1002 => Maker::Amd,
+            0x8086 => Maker::Intel,
+            0x10de => Maker::Nvidia,
+            0 if named("apple") => Maker::Apple,
+            0 if named("radeon") => Maker::Amd,
+            0 if named("intel") => Maker::Intel,
+            0 if named("nvidia") => Maker::Nvidia,
+            _ => Maker::Other,
+        }
+    }
+
     /// `vulkan:llvmpipe (LLVM 15.0.6, 256 bits)`: the form that `--adapter` takes.
     pub fn id(&self) -> String {
         format!("{}:{}", self.backend, self.name)

@@ -6,6 +6,6 @@ pub mod dtype;
 pub mod kv;
 
 pub use activations::Activations;
-pub use adapter_facts::{AdapterFacts, AdapterKind};
+pub use adapter_facts::{AdapterFacts, AdapterKind, Maker};
 pub use dtype::DType;
 pub use kv::KvType;

@@ -33,7 +33,11 @@ const SHORT_S: f64 = 3.0;
 
 #[derive(Args)]
 pub(super) struct TuneArgs {
-    /// Weight types, several with commas [default: q4_0,q4_k,q6_k,q8_0,f16]
+    /// For layers of the sizes of this model, and its weight types: a model folder or .gguf file, shape:NAME[:quant], or demo
+    /// [default: sizes that many small models have]
+    #[arg(value_name = "MODEL")]
+    model: Option<String>,
+    /// Weight types, several with commas [default: the model's, or q4_0,q4_k,q6_k,q8_0,f16]
     #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = native_type)]
     types: Vec<DType>,
     /// Change nothing: hold what was found before against the defaults, side by side. Exit code 1: some of it is slower
@@ -109,7 +113,13 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
 }
 
 fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
-    let types = if args.types.is_empty() { TYPES.to_vec() } else { args.types.clone() };
+    let subject = args.model.as_deref().map(Subject::of).transpose()?;
+    let layer = layer(gpu, subject.as_ref());
+    let types = match (&subject, args.types.is_empty()) {
+        (_, false) => args.types.clone(),
+        (Some(subject), true) => weights_of(subject, subject.quant).into_keys().collect(),
+        (None, true) => TYPES.to_vec(),
+    };
     let of_type = |dtype: &DType| {
         let matvec = MatvecClass::COLUMNS.map(|columns| MatvecClass { dtype: *dtype, columns });
         matvec.map(Class::Matvec).into_iter().chain([Class::Prompt(*dtype)])
@@ -117,7 +127,7 @@ fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
     let all = std::iter::once(Class::Attention).chain(types.iter().flat_map(of_type));
     if !args.check {
         let most_s = (gpu.facts().kind != AdapterKind::Cpu).then_some(LONG_S);
-        return tune_all(gpu, &all.collect::<Vec<_>>(), most_s);
+        return tune_all(gpu, layer, &all.collect::<Vec<_>>(), most_s);
     }
     let kept = tuned::kept(gpu).unwrap_or_default();
     let classes: Vec<Class> = all.filter(|class| kept.contains_key(&class.name())).collect();
@@ -130,7 +140,7 @@ fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
         if !bar.next(class) {
             return Err(EngineError::Cancelled.into());
         }
-        let choice = tune::compare(gpu, layer(gpu), class)?;
+        let choice = tune::compare(gpu, layer, class)?;
         let name = &kept[&choice.class];
         if *name != choice.tuned {
             open::note(&format!("{}: {name} cannot be used here; {} runs", choice.class, choice.tuned));
@@ -142,7 +152,7 @@ fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
 
 /// Tunes class by class and keeps what was found at once: whoever stops it has what was done. What does not fit into
 /// `most_s` seconds keeps its default.
-fn tune_all(gpu: &Gpu, classes: &[Class], most_s: Option<f64>) -> anyhow::Result<Vec<Choice>> {
+fn tune_all(gpu: &Gpu, layer: Layer, classes: &[Class], most_s: Option<f64>) -> anyhow::Result<Vec<Choice>> {
     let deadline = most_s.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let bar = Bar::new(classes.len());
     let mut found = Vec::new();
@@ -154,7 +164,6 @@ fn tune_all(gpu: &Gpu, classes: &[Class], most_s: Option<f64>) -> anyhow::Result
             open::note(&format!("no time left for {} and what follows: `--types` takes fewer", class.name()));
             break;
         }
-        let layer = layer(gpu);
         let choice = match tune::tune(gpu, layer, *class, deadline, &mut || !interrupt::requested()) {
             Err(GpuError::Stopped) => return Err(EngineError::Cancelled.into()),
             other => other?,
@@ -165,9 +174,26 @@ fn tune_all(gpu: &Gpu, classes: &[Class], most_s: Option<f64>) -> anyhow::Result
     Ok(found)
 }
 
-fn layer(gpu: &Gpu) -> Layer {
+/// A layer of the model, or of what is typical for such an adapter.
+fn layer(gpu: &Gpu, subject: Option<&Subject>) -> Layer {
     let kind = gpu.facts().kind;
-    Layer::typical(kind, default_chunk(kind) as u32)
+    let prompt = default_chunk(kind) as u32;
+    let Some(spec) = subject.map(Subject::spec) else { return Layer::typical(kind, prompt) };
+    let heads = spec.n_heads * spec.head_dim;
+    let qkv = heads + 2 * spec.n_kv_heads * spec.head_dim;
+    Layer { hidden: spec.hidden, qkv, heads, inter: spec.intermediate, prompt }
+}
+
+/// Weights in matrices of each type that kernels compute with, float ones stored as `quant` asks.
+fn weights_of(subject: &Subject, quant: Option<DType>) -> BTreeMap<DType, usize> {
+    let mut weights: BTreeMap<DType, usize> = BTreeMap::new();
+    for (name, shape) in subject.spec().expected_tensors().into_iter().filter(|(_, shape)| shape.len() == 2) {
+        let stored = subject.stored(name);
+        let dtype = quant.filter(|_| stored.is_float()).unwrap_or(stored);
+        *weights.entry(dtype).or_default() += shape.iter().product::<usize>();
+    }
+    weights.retain(|dtype, _| NATIVE.contains(dtype));
+    weights
 }
 
 /// Progress over classes.
@@ -217,15 +243,7 @@ pub(super) fn at_first_run(gpu: &Gpu, subject: &Subject, quant: Option<DType>) -
     if gpu.facts().kind == AdapterKind::Cpu || gpu.options().untuned {
         return Ok(());
     }
-    let spec = subject.spec();
-    let matrices = spec.expected_tensors().into_iter().filter(|(_, shape)| shape.len() == 2);
-    let mut weights: BTreeMap<DType, usize> = BTreeMap::new();
-    for (name, shape) in matrices {
-        let stored = subject.stored(name);
-        let dtype = quant.filter(|_| stored.is_float()).unwrap_or(stored);
-        *weights.entry(dtype).or_default() += shape.iter().product::<usize>();
-    }
-    let most = weights.into_iter().filter(|(dtype, _)| NATIVE.contains(dtype)).max_by_key(|(_, n)| *n);
+    let most = weights_of(subject, quant).into_iter().max_by_key(|(_, n)| *n);
     let Some((dtype, _)) = most else { return Ok(()) };
     let class = Class::Matvec(MatvecClass { dtype, columns: 1 });
     if tuned::kept(gpu).is_some_and(|kept| kept.contains_key(&class.name())) {
@@ -235,7 +253,7 @@ pub(super) fn at_first_run(gpu: &Gpu, subject: &Subject, quant: Option<DType>) -
     // The mark that it was tried comes first: whatever happens, the next run does without.
     let default = Variants::of(gpu).matvec_untuned(dtype, 1).name();
     remember(gpu, &Tuning::from([(class.name(), default)]));
-    match tune_all(gpu, &[class], Some(SHORT_S)) {
+    match tune_all(gpu, layer(gpu, Some(subject)), &[class], Some(SHORT_S)) {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.downcast_ref(), Some(EngineError::Cancelled)) => Err(error),
         Err(error) => match gpu.check() {

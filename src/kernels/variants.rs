@@ -1,6 +1,6 @@
 //! Which variants a device runs, and the list of all checks for it.
 
-use crate::base::{Activations, AdapterFacts, AdapterKind, DType};
+use crate::base::{Activations, AdapterFacts, AdapterKind, DType, Maker};
 use crate::gpu::graph::Split;
 use crate::gpu::{Gpu, GpuError, Step};
 use crate::kernels::check::Check;
@@ -104,6 +104,8 @@ impl Way {
 /// The variants chosen for a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variants {
+    /// Who made the adapter.
+    pub maker: Maker,
     /// Who owns rows in matvec, unless [`Variants::tuned`] says otherwise.
     pub team: Team,
     /// Invocations that run at once, whether a workgroup has so many or not: fewer would be idle lanes.
@@ -166,6 +168,7 @@ impl Variants {
         let attention_groups = if cpu { (3 * cores).max(12) } else { 256 };
         let f16 = facts.f16 && !cpu && !gpu.is_banned("matmul/f16");
         let mut variants = Variants {
+            maker: facts.maker(),
             team,
             subgroup: facts.subgroup_sizes[1],
             tuned: classes.filter_map(preferred).collect(),
@@ -306,7 +309,7 @@ impl Variants {
 
     /// As [`Variants::matvec`], were nothing tuned.
     pub fn matvec_untuned(&self, dtype: DType, cols: u32) -> matvec::Variant {
-        let variant = matvec::Variant::of(self.team, dtype, cols);
+        let variant = matvec::Variant::of(self.maker, self.team, dtype, cols);
         matvec::Variant { wg: variant.wg.max(self.subgroup.min(64)), ..variant }
     }
 

@@ -29,13 +29,15 @@ const LEAST_GAIN: f64 = 1.03;
 /// A tuned variant this much slower than the default is slower, not noise.
 const NOISE: f64 = 1.05;
 
-/// Sizes of a layer, in numbers per row. Multiples of 256, which all formats have rows of.
+/// Sizes of a layer, in numbers per row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// Width of the residual stream.
     pub hidden: usize,
     /// Rows of Q, K and V together.
     pub qkv: usize,
+    /// Width of all heads side by side.
+    pub heads: usize,
     /// Width between gate and down.
     pub inter: usize,
     /// Tokens of a prompt at once.
@@ -46,8 +48,8 @@ impl Layer {
     /// Of Llama-3.2-1B; on CPU adapters a quarter of that, to be done in time. `prompt`: tokens that the engine takes at once.
     pub fn typical(kind: AdapterKind, prompt: u32) -> Layer {
         match kind {
-            AdapterKind::Cpu => Layer { hidden: 1024, qkv: 1536, inter: 2816, prompt },
-            _ => Layer { hidden: 2048, qkv: 3072, inter: 8192, prompt },
+            AdapterKind::Cpu => Layer { hidden: 1024, qkv: 1536, heads: 1024, inter: 2816, prompt },
+            _ => Layer { hidden: 2048, qkv: 3072, heads: 2048, inter: 8192, prompt },
         }
     }
 }
@@ -153,7 +155,8 @@ impl<'g> Contest<'g> {
         if let Class::Matvec(MatvecClass { dtype, columns }) = self.class {
             // Who owns rows makes the largest difference: first that, with sensible numbers, then the numbers.
             let teams = Team::ALL.into_iter().filter(|t| t.runs_on(gpu.facts()) && !gpu.is_banned(t.class()));
-            tried.extend(teams.map(|team| Way::Matvec(Variant::of(team, dtype, columns))));
+            let of = |team| Way::Matvec(Variant::of(gpu.facts().maker(), team, dtype, columns));
+            tried.extend(teams.map(of));
             let best = self.fastest(tried.clone(), TEAMS, time)?;
             let team = |way: &Way| if let Way::Matvec(variant) = way { Some(variant.team) } else { None };
             numbers.retain(|way| best.iter().any(|best| team(best) == team(way)));

@@ -129,8 +129,16 @@ impl Matrices {
         rotate_bytes: u64,
     ) -> Result<Matrices, GpuError> {
         let bad = |cause: String| GpuError::Internal { adapter: gpu.facts().id(), cause };
-        let Layer { hidden, qkv, inter, .. } = layer;
-        let shapes = [[qkv, hidden], [hidden, hidden], [2 * inter, hidden], [hidden, inter]];
+        // Where a model's rows are no whole blocks of this type, the next wider ones stand for them.
+        let width = |n: usize| n.next_multiple_of(dtype.block_len().max(BLOCK));
+        let [hidden, heads, inter] = [layer.hidden, layer.heads, layer.inter].map(width);
+        let whole = [[layer.qkv, hidden], [hidden, heads], [2 * inter, hidden], [hidden, inter]];
+        // Of a matrix that is too large for one binding, a part that is not.
+        let most_bytes = Store::of(gpu).max_bytes(gpu) as usize;
+        let shapes = whole.map(|[rows, cols]| {
+            let row_bytes = PlaneLayout::new(dtype, cols).map_or(1, |layout| layout.quant_row_bytes.max(1));
+            [rows.min(most_bytes / row_bytes / BLOCK * BLOCK), cols]
+        });
         let bytes: u64 = shapes.iter().map(|shape| Part::planes_bytes(dtype, *shape)).sum();
         let count = (rotate_bytes / bytes.max(1)).clamp(1, 32);
         let make = |i: u64| -> Result<[Part; 4], GpuError> {
@@ -144,13 +152,14 @@ impl Matrices {
             Ok([part(0)?, part(1)?, part(2)?, part(3)?])
         };
         let n = columns as usize;
-        let widest = qkv.max(2 * inter).max(hidden).next_multiple_of(BLOCK);
+        let most_rows = layer.qkv.max(2 * inter).max(hidden).next_multiple_of(BLOCK);
+        let widest = hidden.max(heads).max(inter);
         Ok(Matrices {
             dtype,
             layers: (0..count).map(make).collect::<Result<_, _>>()?,
-            x: check::few_floats(gpu, &check::uniform(11, n * hidden.max(inter)))?,
-            y: gpu.buffer("tuning output", (n * widest) as u64 * 4)?,
-            gains: check::floats(gpu, &check::uniform(12, hidden.max(inter)))?,
+            x: check::few_floats(gpu, &check::uniform(11, n * widest))?,
+            y: gpu.buffer("tuning output", (n * most_rows) as u64 * 4)?,
+            gains: check::floats(gpu, &check::uniform(12, widest))?,
         })
     }
 
