@@ -78,35 +78,26 @@ impl std::fmt::Display for AdapterKind {
     }
 }
 
-/// Who makes a GPU: their subgroups and registers differ.
+/// Who makes a GPU, as far as kernels care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maker {
     /// M1 and later.
     Apple,
-    /// Radeon.
-    Amd,
     /// Iris, UHD, Arc.
     Intel,
-    /// GeForce and the like.
-    Nvidia,
-    /// Software, and who is not known.
+    /// AMD, NVIDIA and all others, software too.
     Other,
 }
 
 impl AdapterFacts {
-    /// Told by the PCI vendor, and by name where the API does not tell that one.
+    /// Told by the PCI vendor, and by name where the API (Metal) or the driver (Mesa on Apple's) does not say that one.
     pub fn maker(&self) -> Maker {
         let named = |name: &str| self.name.to_lowercase().contains(name);
         match self.vendor {
             _ if self.kind == AdapterKind::Cpu => Maker::Other,
-            0x106b | 0x10005 if named("apple") => Maker::Apple,
-            0x1002 => Maker::Amd,
+            _ if named("apple") => Maker::Apple,
             0x8086 => Maker::Intel,
-            0x10de => Maker::Nvidia,
-            0 if named("apple") => Maker::Apple,
-            0 if named("radeon") => Maker::Amd,
             0 if named("intel") => Maker::Intel,
-            0 if named("nvidia") => Maker::Nvidia,
             _ => Maker::Other,
         }
     }

@@ -49,7 +49,7 @@ pub(super) enum Command {
     ///
     /// Every candidate runs on matrices and caches like a model's; what beats the default side by side and computes
     /// correctly is used from then on, by every model. Takes up to 30 s on a GPU, minutes on a software adapter. A GPU's first
-    /// run of a model does a short form of it, for that model's layers.
+    /// run of a weight type does a short form of it.
     Tune(super::tune::TuneArgs),
     /// Predict speed, memory and cost for every quantization and batch, and choose
     ///

@@ -26,6 +26,8 @@ use crate::probe::tune::{self, Choice, Layer};
 
 /// What most models' weights are.
 const TYPES: [DType; 5] = [DType::Q4_0, DType::Q4K, DType::Q6K, DType::Q8_0, DType::F16];
+/// Kept for a class that was tried and stays as it is by default, whatever that will be in a later version.
+const UNTUNED: &str = "default";
 /// How long it may take on a GPU, seconds.
 const LONG_S: f64 = 30.0;
 /// The same of the short form before a first run.
@@ -44,7 +46,7 @@ pub(super) struct TuneArgs {
     #[arg(long, conflicts_with = "forget")]
     check: bool,
     /// Back to the defaults
-    #[arg(long, conflicts_with_all = ["types", "out", "json"])]
+    #[arg(long, conflicts_with_all = ["model", "types", "out", "json"])]
     forget: bool,
     /// Also write the result (JSON) to this file
     #[arg(long, short, value_name = "FILE")]
@@ -65,6 +67,7 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
         anyhow::bail!("--untuned ignores what `tune` finds: leave one of them out, or see `tune --forget`");
     }
     interrupt::install(exit)?;
+    let subject = args.model.as_deref().map(Subject::of).transpose()?;
     let choices = device.choices();
     let mut objects = Vec::new();
     let mut slower = false;
@@ -76,7 +79,8 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
             open::note(&format!("{}: kernels run as by default", gpu.facts().id()));
             continue;
         }
-        let found = match one(&gpu, args) {
+        let layer = subject.as_ref().map_or_else(|| typical(&gpu), |subject| layer_of(&gpu, subject));
+        let found = match one(&gpu, args, subject.as_ref(), layer) {
             Ok(found) => found,
             Err(error)
                 if choices.len() > 1 && !matches!(error.downcast_ref(), Some(EngineError::Cancelled)) =>
@@ -92,7 +96,7 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
         }
         objects.push(json!({
             "anygpu": env!("CARGO_PKG_VERSION"), "unix_time": unix_time(), "adapter": gpu.facts(),
-            "check": args.check, "classes": found,
+            "check": args.check, "layer": layer, "classes": found,
         }));
     }
     if args.forget {
@@ -112,14 +116,17 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
     Ok(if slower { NEGATIVE } else { DONE })
 }
 
-fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
-    let subject = args.model.as_deref().map(Subject::of).transpose()?;
-    let layer = layer(gpu, subject.as_ref());
-    let types = match (&subject, args.types.is_empty()) {
+fn one(gpu: &Gpu, args: &TuneArgs, subject: Option<&Subject>, layer: Layer) -> anyhow::Result<Vec<Choice>> {
+    let types = match (subject, args.types.is_empty()) {
         (_, false) => args.types.clone(),
-        (Some(subject), true) => weights_of(subject, subject.quant).into_keys().collect(),
+        (Some(subject), true) => types_of(subject, subject.quant),
         (None, true) => TYPES.to_vec(),
     };
+    if types.is_empty() {
+        anyhow::bail!(
+            "kernels compute with no type of this model as it is stored: name those that it shall have with --types"
+        );
+    }
     let of_type = |dtype: &DType| {
         let matvec = MatvecClass::COLUMNS.map(|columns| MatvecClass { dtype: *dtype, columns });
         matvec.map(Class::Matvec).into_iter().chain([Class::Prompt(*dtype)])
@@ -142,7 +149,7 @@ fn one(gpu: &Gpu, args: &TuneArgs) -> anyhow::Result<Vec<Choice>> {
         }
         let choice = tune::compare(gpu, layer, class)?;
         let name = &kept[&choice.class];
-        if *name != choice.tuned {
+        if *name != choice.tuned && *name != UNTUNED {
             open::note(&format!("{}: {name} cannot be used here; {} runs", choice.class, choice.tuned));
         }
         found.push(choice);
@@ -174,26 +181,31 @@ fn tune_all(gpu: &Gpu, layer: Layer, classes: &[Class], most_s: Option<f64>) -> 
     Ok(found)
 }
 
-/// A layer of the model, or of what is typical for such an adapter.
-fn layer(gpu: &Gpu, subject: Option<&Subject>) -> Layer {
+/// A layer that is typical for such an adapter.
+fn typical(gpu: &Gpu) -> Layer {
     let kind = gpu.facts().kind;
-    let prompt = default_chunk(kind) as u32;
-    let Some(spec) = subject.map(Subject::spec) else { return Layer::typical(kind, prompt) };
+    Layer::typical(kind, default_chunk(kind) as u32)
+}
+
+/// A layer of the model.
+fn layer_of(gpu: &Gpu, subject: &Subject) -> Layer {
+    let (spec, prompt) = (subject.spec(), typical(gpu).prompt);
     let heads = spec.n_heads * spec.head_dim;
     let qkv = heads + 2 * spec.n_kv_heads * spec.head_dim;
     Layer { hidden: spec.hidden, qkv, heads, inter: spec.intermediate, prompt }
 }
 
-/// Weights in matrices of each type that kernels compute with, float ones stored as `quant` asks.
-fn weights_of(subject: &Subject, quant: Option<DType>) -> BTreeMap<DType, usize> {
+/// Types of matrices that kernels compute with, float ones stored as `quant` asks; those of most weights first.
+fn types_of(subject: &Subject, quant: Option<DType>) -> Vec<DType> {
     let mut weights: BTreeMap<DType, usize> = BTreeMap::new();
     for (name, shape) in subject.spec().expected_tensors().into_iter().filter(|(_, shape)| shape.len() == 2) {
         let stored = subject.stored(name);
         let dtype = quant.filter(|_| stored.is_float()).unwrap_or(stored);
         *weights.entry(dtype).or_default() += shape.iter().product::<usize>();
     }
-    weights.retain(|dtype, _| NATIVE.contains(dtype));
-    weights
+    let mut types: Vec<DType> = weights.keys().copied().filter(|dtype| NATIVE.contains(dtype)).collect();
+    types.sort_by_key(|dtype| std::cmp::Reverse(weights[dtype]));
+    types
 }
 
 /// Progress over classes.
@@ -223,7 +235,8 @@ fn keep(gpu: &Gpu, choice: &Choice) {
     for wrong in &choice.wrong {
         open::note(&format!("not used, because it computes wrongly: {wrong}"));
     }
-    remember(gpu, &Tuning::from([(choice.class.clone(), choice.tuned.clone())]));
+    let kept = if choice.tuned == choice.default { UNTUNED } else { &choice.tuned };
+    remember(gpu, &Tuning::from([(choice.class.clone(), kept.to_owned())]));
 }
 
 fn remember(gpu: &Gpu, tuning: &Tuning) {
@@ -243,17 +256,18 @@ pub(super) fn at_first_run(gpu: &Gpu, subject: &Subject, quant: Option<DType>) -
     if gpu.facts().kind == AdapterKind::Cpu || gpu.options().untuned {
         return Ok(());
     }
-    let most = weights_of(subject, quant).into_iter().max_by_key(|(_, n)| *n);
-    let Some((dtype, _)) = most else { return Ok(()) };
+    let Some(dtype) = types_of(subject, quant).first().copied() else { return Ok(()) };
     let class = Class::Matvec(MatvecClass { dtype, columns: 1 });
     if tuned::kept(gpu).is_some_and(|kept| kept.contains_key(&class.name())) {
         return Ok(());
     }
     open::note(&format!("trying kernel variants on {}; `anygpu tune` does so at length", gpu.facts().id()));
     // The mark that it was tried comes first: whatever happens, the next run does without.
-    let default = Variants::of(gpu).matvec_untuned(dtype, 1).name();
-    remember(gpu, &Tuning::from([(class.name(), default)]));
-    match tune_all(gpu, layer(gpu, Some(subject)), &[class], Some(SHORT_S)) {
+    remember(gpu, &Tuning::from([(class.name(), UNTUNED.to_owned())]));
+    // Later models run what this one found: a tiny one shall not decide for them.
+    let (own, typical) = (layer_of(gpu, subject), typical(gpu));
+    let layer = if own.hidden < typical.hidden { typical } else { own };
+    match tune_all(gpu, layer, &[class], Some(SHORT_S)) {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.downcast_ref(), Some(EngineError::Cancelled)) => Err(error),
         Err(error) => match gpu.check() {

@@ -6,7 +6,8 @@ use std::io;
 use crate::engine::cache;
 use crate::gpu::Gpu;
 
-/// Class of work → variant, by their names. Classes that were tried and stay at the default are in it too.
+/// Class of work → variant, by their names. Classes that were tried and stay at the default are in it too,
+/// with a name that is no variant's.
 pub type Tuning = BTreeMap<String, String>;
 
 /// What was found on this adapter before.

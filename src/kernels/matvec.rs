@@ -173,18 +173,16 @@ impl Variant {
             // one. Small workgroups keep all cores busy with narrow matrices.
             Team::Lane => (16, if cols == 1 || dtype.is_float() { 4 } else { 2 }),
             // A block of x, loaded and broadcast, serves all rows: the more the better, until registers run out (of one
-            // column, of the formats whose weights take most) or the unrolled text takes too long to compile. The smallest
-            // workgroups share narrow matrices most evenly between cores.
+            // column, of the formats whose weights take most) or the unrolled text takes too long to compile: measured on two
+            // cores. The smallest workgroups share narrow matrices most evenly between cores.
             Team::Broadcast { .. } => {
                 (8, if cols > 8 || cols == 1 && matches!(dtype, Q5K | Q6K) { 4 } else { 8 })
             }
-            // Not measured by us. What llama.cpp ships and others report: four rows of four and five bits, two of more and of
-            // superblocks, which take more registers, and two on Intel, which has the fewest; two subgroups on Apple, four of
-            // 16 on Intel, four on NVIDIA, one or two on AMD.
+            // Not measured by us: what llama.cpp's Metal and Vulkan backends take, four rows of four and five bits on Apple and
+            // Intel, two on others, and two of what takes more registers.
             Team::Subgroup => {
-                let light = dtype.is_float() || matches!(dtype, Q4_0 | Q4_1 | Q5_0 | Q5_1);
-                let rows = if cols == 1 && light && maker != Maker::Intel { 4 } else { 2 };
-                (if maker == Maker::Nvidia { 128 } else { 64 }, rows)
+                let light = matches!(dtype, Q4_0 | Q4_1 | Q5_0 | Q5_1);
+                (64, if cols == 1 && light && maker != Maker::Other { 4 } else { 2 })
             }
             Team::Workgroup => (64, 2),
         };
@@ -535,7 +533,7 @@ mod tests {
             return;
         }
         let mut seen = Vec::new();
-        for maker in [Maker::Apple, Maker::Amd, Maker::Intel, Maker::Nvidia, Maker::Other] {
+        for maker in [Maker::Apple, Maker::Intel, Maker::Other] {
             for (dtype, cols) in weights::QUICK.into_iter().flat_map(|dtype| [(dtype, 1), (dtype, 4)]) {
                 let variant = Variant::of(maker, Team::Subgroup, dtype, cols);
                 if seen.contains(&(dtype, variant)) {

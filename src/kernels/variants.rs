@@ -286,7 +286,7 @@ impl Variants {
         cols: u32,
     ) -> (matvec::Variant, Activations) {
         // Measured: on SwiftShader, which stores rows, 1.3 to 2.3 times as fast for 1 to 8 columns; on llvmpipe, which
-        // stores tiles, 1.1 to 1.25 times for one column (1.07 to 1.11 times 8 rows in f32), and slower for more.
+        // stores tiles, 1.07 to 1.11 times for one column, and slower for more.
         let pays = store == Store::Rows || cols == 1;
         match activations {
             Activations::Int8 if self.int8 && pays && INT8.contains(&dtype) => {

@@ -33,7 +33,7 @@ pub struct Profile {
     pub adapter: AdapterFacts,
     /// When and how.
     pub conditions: Conditions,
-    /// Undisturbed seconds of one pass over the reference that every reading was paired with.
+    /// Undisturbed seconds of one pass over the reference that readings were taken between.
     pub reference_s: f64,
     /// Reading memory over working sets of rising size.
     pub read: Vec<SizedReading>,

@@ -2,9 +2,9 @@
 //!
 //! Disturbances only ever add time, so of many short samples the fastest tell what the adapter does by itself; on a
 //! shared machine medians tell what the neighbours do. A fixed reference runs right before and after every few samples. It
-//! shows whether the machine was calm: readings that never were are taken again, and where there
-//! are only a few samples, they count as multiples of the reference around them. Its undisturbed time is part of a profile,
-//! so that what is measured later can be held against the same speed.
+//! shows whether the machine was calm: readings that never were are taken again, and where there are only a few samples,
+//! they count as multiples of the reference around them. Its undisturbed time is part of a profile, so that what is
+//! measured later can be held against the same speed.
 //!
 //! Of steps, windows of few and of many repeats in one pass take turns, and the slope between their estimates is the time
 //! of a pass: that cancels what a submit costs.
@@ -167,7 +167,7 @@ impl<'g> Clock<'g> {
         Ok(seconds)
     }
 
-    /// Takes `n` readings of `run`, which returns seconds, each between two of the reference.
+    /// Takes `n` readings of `run`, which returns seconds, each or a few of them between two of the reference.
     pub fn paired<E: From<GpuError>>(
         &self,
         n: usize,
@@ -372,6 +372,7 @@ fn estimate_of(nominal_s: f64, samples: &[Sample]) -> Measured {
 fn pace(nominal_s: f64, samples: &[Sample]) -> f64 {
     let mut around: Vec<f64> = samples.iter().map(|s| s.around).collect();
     around.sort_by(f64::total_cmp);
+    around.dedup(); // samples may share a reading
     let fastest = around[1.min(around.len() - 1)];
     if nominal_s.is_finite() && fastest < FASTER * nominal_s { nominal_s / fastest } else { 1.0 }
 }

@@ -29,9 +29,9 @@ pub use clock::{Clock, Measured, Runs};
 /// samples take, and seldom until the next round.
 const SAMPLES: usize = 3;
 
-/// Rounds over everything, on adapters that share their cores with others and on those that do not.
-const SHARED_ROUNDS: usize = 4;
+/// Rounds over everything; of a whole and thorough measurement where cores are shared with others, more.
 const ROUNDS: usize = 2;
+const SHARED_ROUNDS: usize = 3;
 /// Readings whose rounds disagree get more until a whole and thorough measurement has taken so long, or for so long in a
 /// short one.
 const WHOLE_S: f64 = 80.0;
@@ -99,7 +99,8 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, f64) -> bool;
 
 /// Measures. Takes 5 to 90 s for everything, a few seconds for one model.
 pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Profile, GpuError> {
-    let rounds = if gpu.facts().kind == AdapterKind::Cpu { SHARED_ROUNDS } else { ROUNDS };
+    let shared = gpu.facts().kind == AdapterKind::Cpu && wanted.whole && wanted.thorough;
+    let rounds = if shared { SHARED_ROUNDS } else { ROUNDS };
     let mut probe = Probe::begin(gpu, wanted, rounds, progress)?;
     for _ in 0..rounds {
         probe.round(progress)?;
@@ -121,8 +122,6 @@ pub struct Probe<'g> {
     attention: Vec<attention::Subject>,
     bandwidth_again: Vec<Reading>,
     started: Instant,
-    /// Rounds so far.
-    rounds: usize,
     /// Parts of the work, for progress.
     done: usize,
     total: usize,
@@ -173,7 +172,6 @@ impl<'g> Probe<'g> {
             attention: wanted.heads.iter().map(|heads| attention::Subject::new(*heads)).collect(),
             bandwidth_again: Vec::new(),
             started: Instant::now(),
-            rounds: 0,
             done: 0,
             total: 0,
         };
@@ -232,16 +230,13 @@ impl<'g> Probe<'g> {
             self.next(&format!("{} matrices", self.matrices[i].dtype), self.weight_of_a_type(), progress)?;
             self.matrices[i].sample(gpu, &self.clock, false)?;
         }
-        // It takes as long as all matrices, and changes less from one round to the next.
-        let attention = if self.rounds.is_multiple_of(2) { self.attention.len() } else { 0 };
-        for i in 0..attention {
+        for i in 0..self.attention.len() {
             self.next("attention", 3, progress)?;
             self.attention[i].sample(gpu, &self.clock)?;
         }
         if self.wanted.whole {
             self.read_again()?;
         }
-        self.rounds += 1;
         Ok(())
     }
 

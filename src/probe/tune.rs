@@ -30,7 +30,7 @@ const LEAST_GAIN: f64 = 1.03;
 const NOISE: f64 = 1.05;
 
 /// Sizes of a layer, in numbers per row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Layer {
     /// Width of the residual stream.
     pub hidden: usize,

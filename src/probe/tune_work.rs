@@ -18,6 +18,8 @@ use crate::quant::PlaneLayout;
 /// Weights to rotate through, so that caches do not hold them: of GPUs, and of CPU adapters, whose speed hardly depends on
 /// where weights come from.
 const ROTATE_BYTES: [u64; 2] = [192 << 20, 16 << 20];
+/// Most weights of a matrix on CPU adapters.
+const CPU_WEIGHTS: usize = 8 << 20;
 /// Positions in the caches, and layers of them: on GPUs too many for their caches, too.
 const POSITIONS: usize = 1024;
 const LAYERS: [usize; 2] = [64, 4];
@@ -133,11 +135,13 @@ impl Matrices {
         let width = |n: usize| n.next_multiple_of(dtype.block_len().max(BLOCK));
         let [hidden, heads, inter] = [layer.hidden, layer.heads, layer.inter].map(width);
         let whole = [[layer.qkv, hidden], [hidden, heads], [2 * inter, hidden], [hidden, inter]];
-        // Of a matrix that is too large for one binding, a part that is not.
+        // Of a matrix that is too large for one binding, or for a CPU to be done in time, so many rows as are not.
         let most_bytes = Store::of(gpu).max_bytes(gpu) as usize;
+        let most_weights = if gpu.facts().kind == AdapterKind::Cpu { CPU_WEIGHTS } else { usize::MAX };
         let shapes = whole.map(|[rows, cols]| {
             let row_bytes = PlaneLayout::new(dtype, cols).map_or(1, |layout| layout.quant_row_bytes.max(1));
-            [rows.min(most_bytes / row_bytes / BLOCK * BLOCK), cols]
+            let most_rows = (most_bytes / row_bytes).min(most_weights / cols);
+            [rows.min((most_rows / BLOCK).max(1) * BLOCK), cols]
         });
         let bytes: u64 = shapes.iter().map(|shape| Part::planes_bytes(dtype, *shape)).sum();
         let count = (rotate_bytes / bytes.max(1)).clamp(1, 32);
