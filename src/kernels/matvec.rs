@@ -372,6 +372,10 @@ pub fn all() -> Vec<Shader> {
             shaders.extend([1, 4, 16].map(|cols| with(cols, Kind::default())));
             shaders.push(with(4, Kind { norm: true, glu: Some(Act::GeluErf), ..Kind::default() }));
             shaders.push(with(1, Kind { norm: true, ..Kind::default() }));
+            let variant = Variant::of(Maker::Apple, team, dtype, 1);
+            if variant != Variant::of(Maker::Other, team, dtype, 1) {
+                shaders.push(shader(dtype, variant, Kind { norm: true, ..Kind::default() }));
+            }
             if Variant::of(Maker::Other, team, dtype, 8).reads_constants() {
                 shaders.push(with(8, Kind { constants: true, ..Kind::default() }));
                 let constants = true;
@@ -395,7 +399,7 @@ pub fn all() -> Vec<Shader> {
         }
     }
     shaders.extend(Act::ALL.map(|act| {
-        let variant = Variant::of(Maker::Other, Team::Subgroup, DType::Q4_0, 1);
+        let variant = Variant::of(Maker::Apple, Team::Subgroup, DType::Q4_0, 1);
         shader(DType::Q4_0, variant, Kind { norm: true, glu: Some(act), ..Kind::default() })
     }));
     shaders

@@ -32,8 +32,7 @@ const SAMPLES: usize = 3;
 /// Rounds over everything; of a whole and thorough measurement where cores are shared with others, more.
 const ROUNDS: usize = 2;
 const SHARED_ROUNDS: usize = 3;
-/// Readings whose rounds disagree get more until a whole and thorough measurement has taken so long, or for so long in a
-/// short one.
+/// Readings whose rounds disagree get more until such a measurement has taken so long, or for so long in others.
 const WHOLE_S: f64 = 80.0;
 const AGAIN_S: f64 = 3.0;
 
@@ -88,6 +87,11 @@ impl Wanted {
         }
     }
 
+    /// Does an adapter that shares its cores with others get all the time that steady numbers need?
+    fn at_length(&self, gpu: &Gpu) -> bool {
+        self.whole && self.thorough && gpu.facts().kind == AdapterKind::Cpu
+    }
+
     /// Nothing to measure?
     pub fn is_empty(&self) -> bool {
         self.dtypes.is_empty() && self.heads.is_empty() && !self.whole
@@ -99,8 +103,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, f64) -> bool;
 
 /// Measures. Takes 5 to 90 s for everything, a few seconds for one model.
 pub fn measure(gpu: &Gpu, wanted: &Wanted, progress: Progress<'_>) -> Result<Profile, GpuError> {
-    let shared = gpu.facts().kind == AdapterKind::Cpu && wanted.whole && wanted.thorough;
-    let rounds = if shared { SHARED_ROUNDS } else { ROUNDS };
+    let rounds = if wanted.at_length(gpu) { SHARED_ROUNDS } else { ROUNDS };
     let mut probe = Probe::begin(gpu, wanted, rounds, progress)?;
     for _ in 0..rounds {
         probe.round(progress)?;
@@ -250,9 +253,9 @@ impl<'g> Probe<'g> {
         let gpu = self.gpu;
         // On an adapter that shares nothing all have settled; a software one shares its cores with everything.
         let taken_s = |started: Instant| started.elapsed().as_secs_f64();
-        let until_s = match (self.wanted.whole, self.wanted.thorough) {
-            (true, true) => WHOLE_S,
-            _ => taken_s(self.started) + AGAIN_S,
+        let until_s = match self.wanted.at_length(gpu) {
+            true => WHOLE_S,
+            false => taken_s(self.started) + AGAIN_S,
         };
         let mut unsettled = true;
         while std::mem::take(&mut unsettled) {
