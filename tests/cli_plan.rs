@@ -171,7 +171,7 @@ fn a_profile_travels_and_its_damage_is_noticed() {
     assert_eq!(code, Some(2));
     assert!(err.contains("matrices is no measurement"), "{err}");
     for (from, to, complaint) in
-        [("\"version\": 3", "\"version\": 99", "format 99"), ("\"version\"", "\"verzion\"", "no profile")]
+        [("\"version\": 4", "\"version\": 99", "format 99"), ("\"version\"", "\"verzion\"", "no profile")]
     {
         assert!(text.contains(from));
         std::fs::write(&file, text.replacen(from, to, 1)).expect("written");
@@ -187,7 +187,7 @@ fn an_old_profile_is_told_by_its_format() {
     let old = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results/2026-11-24-llvmpipe-profile-1.json");
     let (code, _, err) = run(SHARED, &["plan", "demo", "--profile", old]);
     assert_eq!(code, Some(2));
-    assert!(err.contains("profile format 1, expected 3") && err.contains("anygpu probe"), "{err}");
+    assert!(err.contains("profile format 1, expected 4") && err.contains("anygpu probe"), "{err}");
 }
 
 #[test]

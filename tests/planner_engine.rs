@@ -43,7 +43,7 @@ fn the_planner_counts_what_the_engine_does() {
                 Model::random(&gpu, spec.clone(), &options, &mut |_, _| true).expect("random weights");
             let matrices = Matrices::of(&spec, &|_| DType::F16, Some(quant));
             let load = Load { spec: &spec, matrices: &matrices, kv: KvType::F16, chunk: 32 };
-            for sequences in [1, 3] {
+            for sequences in [1, 3, 8, 16] {
                 let batch = Batch::new(&model, sequences).expect("a batch");
                 let graph = batch.step_graph();
                 let what = format!("{name} {quant} × {sequences}");
