@@ -412,6 +412,8 @@ fn tuning_is_kept_checked_and_forgotten() {
     std::fs::write(&tuned, kept).expect("the cache is writable");
     let (code, text, err) = with(&story);
     assert_eq!((code, &text), (Some(0), &untuned), "{err}");
+    let (code, _, err) = with(&["tune", "--check", "--types", "f16,q5_1"]);
+    assert!(code == Some(2) && err.contains("q5_1 was never tuned"), "{err}");
     let (code, out, err) = with(&["tune", "--check", "--types", "f16,q8_0", "--json"]);
     assert!(err.contains("lane 7 × 99 cannot be used here"), "{err}");
     let found: Value = serde_json::from_str(&out).expect("JSON");

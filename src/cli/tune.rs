@@ -141,6 +141,10 @@ fn one(gpu: &Gpu, args: &TuneArgs, subject: Option<&Subject>, layer: Layer) -> a
     if classes.is_empty() {
         anyhow::bail!("{}: nothing of this was tuned yet; `anygpu tune` does", gpu.facts().id());
     }
+    let lacks = |dtype: &&DType| !of_type(dtype).any(|class| kept.contains_key(&class.name()));
+    if let Some(dtype) = args.types.iter().find(lacks) {
+        anyhow::bail!("{}: {dtype} was never tuned; `anygpu tune --types {dtype}` does", gpu.facts().id());
+    }
     let bar = Bar::new(classes.len());
     let mut found = Vec::new();
     for class in classes {
