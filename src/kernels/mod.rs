@@ -14,6 +14,7 @@ pub mod kv;
 pub mod linear;
 pub mod matmul;
 pub mod matvec;
+pub mod matvec_checks;
 pub mod penalize;
 pub mod random;
 pub mod read;

@@ -10,8 +10,8 @@ use crate::kernels::matvec::{self, Team};
 use crate::kernels::reduce::Reduce;
 use crate::kernels::weights::{INT8, NATIVE, Store};
 use crate::kernels::{
-    argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu, penalize, read,
-    rms_norm, rope_kv, sample, top_k,
+    argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu, matvec_checks,
+    penalize, read, rms_norm, rope_kv, sample, top_k,
 };
 
 /// Decode attention over at most so many positions is not split: four tiles of the kernel.
@@ -376,7 +376,7 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     let facts = gpu.facts();
     let mut checks = embed::checks();
     checks.extend(rms_norm::checks(facts.subgroups));
-    checks.extend(matvec::checks(facts));
+    checks.extend(matvec_checks::all(facts));
     checks.extend(matmul::checks(facts.f16));
     checks.extend(rope_kv::checks(facts.subgroups));
     checks.extend(attend_decode::checks(facts));

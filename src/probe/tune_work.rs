@@ -12,7 +12,7 @@ use crate::kernels::linear::Linear;
 use crate::kernels::matvec::{self, Fused, Norm};
 use crate::kernels::variants::{self, Class, Many, MatvecClass, TYPICAL_KV_HEADS, Variants, Way};
 use crate::kernels::weights::{BLOCK, Part, Store};
-use crate::kernels::{attend_decode, matmul, random};
+use crate::kernels::{attend_decode, matmul, matvec_checks, random};
 use crate::quant::PlaneLayout;
 
 /// Weights to rotate through, so that caches do not hold them: of GPUs, and of CPU adapters, whose speed hardly depends on
@@ -107,7 +107,7 @@ impl Work {
     pub(super) fn checks(&self, gpu: &Gpu, way: Way) -> Vec<Check> {
         match (&self.kind, way) {
             (Kind::Matrices(matrices), Way::Matvec(variant) | Way::Prompt(Many::Matvec(variant))) => {
-                matvec::checks_of(matrices.dtype, variant, Store::of(gpu))
+                matvec_checks::of(matrices.dtype, variant, Store::of(gpu))
             }
             (Kind::Matrices(matrices), Way::Prompt(Many::Matmul(variant))) => {
                 matmul::checks_of(matrices.dtype, variant)
