@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let variant = Variants::of(&gpu).matvec(DType::Q8_0, 1);
     let step = matvec::step(&gpu, "y = W x", variant, linear)?;
     println!("{} on {}: {} bytes of weights", step.kernel.label, gpu.facts().id(), step.bytes);
-    let graph = Graph { steps: vec![step] };
+    let graph = Graph::new(vec![step]);
     gpu.run(&graph, state)?;
     let got: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&y)?);
 

@@ -3,7 +3,7 @@
 // out = softmax(q · Kᵀ * scale) · V, online softmax (Milakov & Gimelshein 2018) over tiles of WG positions.
 // A workgroup serves up to HEADS query heads of one KV head (x) of one token (y), so K and V are read once per KV head
 // when the group has at most HEADS heads. With several workgroups along z every one takes each so-many-th tile and leaves
-// its part of the sum in `partial`, for attend_merge (Dao et al. 2023, flash-decoding). The token's own position never
+// its part of the sum behind the rows of `out`, for attend_merge (Dao et al. 2023, flash-decoding). The token's own position never
 // comes from the cache: the first split has it at hand.
 // Scores: an invocation is a position. Values: an invocation is four elements of V and every SLICES-th position.
 struct Params {
@@ -16,15 +16,17 @@ struct Params {
   window: u32,      // a token sees the last `window` positions; 0: all
   scale: f32,
   eps: f32,         // of the norms
+  norms_at: u32,    // pairs of `tables` before the norms of this layer
+  rope_at: u32,     // pairs of `tables` before the angles
+  partial_at: u32,  // floats of `out` before the parts of sums
 }
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;            // [n_tokens, x_stride]: q, k and v heads
-@group(0) @binding(1) var<storage, read> norms: array<f32>;          // [2, HEAD_DIM] weights of q and k norm
-@group(0) @binding(2) var<storage, read> rope: array<vec2<f32>>;     // [context, ROTARY / 2] cos, sin
-@group(0) @binding(3) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, HEAD_WORDS]
-@group(0) @binding(4) var<storage, read_write> v_cache: array<kv4>;  // as k_cache
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;      // [n_tokens, out_stride]
-@group(0) @binding(6) var<storage, read_write> partial: array<f32>;  // [n_tokens, splits, heads, HEAD_DIM + 2]
-@group(0) @binding(7) var<uniform> state: State;
+@group(0) @binding(1) var<storage, read> tables: array<vec2<f32>>;   // see rotary.wgsl
+@group(0) @binding(2) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, HEAD_WORDS]
+@group(0) @binding(3) var<storage, read_write> v_cache: array<kv4>;  // as k_cache
+// [n_tokens, out_stride]; from partial_at on [n_tokens, splits, heads, HEAD_DIM + 2], for attend_merge
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<uniform> state: State;
 
 const D4: u32 = (HEAD_DIM + 3u) / 4u;
 const HEADS: u32 = 4u * GV;           // MOST of them are used
@@ -43,7 +45,7 @@ var<workgroup> o_tile: array<vec4<f32>, WG>;           // [slice, d4]
 fn element(begin: u32, slot: u32, weight: u32, e: u32) -> f32 {
   if (e >= HEAD_DIM) { return 0.0; }
   let v = qkv[begin + e];
-  if (QK_NORM) { return v * q_scale[slot] * norms[weight + e]; }
+  if (QK_NORM) { return v * q_scale[slot] * head_norm(weight + e); }
   return v;
 }
 
@@ -51,7 +53,7 @@ fn rotated(begin: u32, slot: u32, weight: u32, e: u32, pos: u32) -> f32 {
   let v = element(begin, slot, weight, e);
   if (e >= ROTARY) { return v; }
   let pair = rotary_pair(e);
-  return turned(v, element(begin, slot, weight, pair.other), rope[pos * (ROTARY / 2u) + pair.angle], pair.second);
+  return turned(v, element(begin, slot, weight, pair.other), angle_at(pos, pair.angle), pair.second);
 }
 
 fn rotated4(begin: u32, slot: u32, weight: u32, e: u32, pos: u32) -> vec4<f32> {
@@ -285,11 +287,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
           let to = id.y * params.out_stride + (head0 + h) * HEAD_DIM + e;
           for (var c = 0u; c < min(4u, HEAD_DIM - e); c++) { out[to + c] = o[c]; }
         } else {
-          let to = (split * all_heads + head0 + h) * (HEAD_DIM + 2u);
-          for (var c = 0u; c < min(4u, HEAD_DIM - e); c++) { partial[to + e + c] = o[c]; }
+          let to = params.partial_at + (split * all_heads + head0 + h) * (HEAD_DIM + 2u);
+          for (var c = 0u; c < min(4u, HEAD_DIM - e); c++) { out[to + e + c] = o[c]; }
           if (in.lane == 0u) {
-            partial[to + HEAD_DIM] = top[g][j];
-            partial[to + HEAD_DIM + 1u] = sum[j];
+            out[to + HEAD_DIM] = top[g][j];
+            out[to + HEAD_DIM + 1u] = sum[j];
           }
         }
       }

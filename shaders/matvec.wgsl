@@ -22,10 +22,9 @@ struct Params {
 }
 // bindings 0 and 1, quants and scales: see planes_*.wgsl
 // binding 2, x: [n_cols, x_stride] vec4, tails zero; see x_storage.wgsl and x_constants.wgsl
-@group(0) @binding(3) var<storage, read> bias: array<f32>;          // [rows]
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;       // [n_cols, y_stride]
-@group(0) @binding(5) var<storage, read> norm: array<vec4<f32>>;    // [x_stride], tail zero
-@group(0) @binding(6) var<uniform> state: State;
+@group(0) @binding(3) var<storage, read> vectors: array<vec4<f32>>;  // with NORM its weights [x_stride], tail zero; bias [rows]
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;        // [n_cols, y_stride]
+@group(0) @binding(5) var<uniform> state: State;
 
 // An output is one row of the part, or two with GLU.
 const PER: u32 = select(1u, 2u, GLU);
@@ -44,8 +43,8 @@ fn row_of(team: u32, r: u32) -> u32 {
 }
 
 fn bias_at(row: u32) -> f32 {
-  if (params.has_bias == 1u) { return bias[row]; }
-  return 0.0;
+  if (params.has_bias == 0u) { return 0.0; }
+  return vectors[select(0u, params.x_stride, NORM) + row / 4u][row % 4u];
 }
 
 @compute @workgroup_size(WG)

@@ -7,14 +7,15 @@ struct Params {
   q_stride: u32,  // floats per row of q
   context: u32,   // positions in the cache
   eps: f32,
+  norms_at: u32,  // pairs of `tables` before the norms of this layer
+  rope_at: u32,   // pairs of `tables` before the angles
 }
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;            // [n_tokens, x_stride]
-@group(0) @binding(1) var<storage, read> norms: array<f32>;          // [2, HEAD_DIM] weights of q and k norm
-@group(0) @binding(2) var<storage, read> rope: array<vec2<f32>>;     // [context, ROTARY / 2] cos, sin
-@group(0) @binding(3) var<storage, read_write> q: array<f32>;        // [n_tokens, q_stride]
-@group(0) @binding(4) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, HEAD_WORDS]
-@group(0) @binding(5) var<storage, read_write> v_cache: array<kv4>;  // as k_cache
-@group(0) @binding(6) var<uniform> state: State;
+@group(0) @binding(1) var<storage, read> tables: array<vec2<f32>>;   // see rotary.wgsl
+@group(0) @binding(2) var<storage, read_write> q: array<f32>;        // [n_tokens, q_stride]
+@group(0) @binding(3) var<storage, read_write> k_cache: array<kv4>;  // [sequences, kv_heads, context, HEAD_WORDS]
+@group(0) @binding(4) var<storage, read_write> v_cache: array<kv4>;  // as k_cache
+@group(0) @binding(5) var<uniform> state: State;
 
 const D4: u32 = (HEAD_DIM + 3u) / 4u;
 var<workgroup> head: array<f32, D4 * 4u>;
@@ -23,7 +24,7 @@ var<workgroup> kept: array<vec4<f32>, D8>;  // what is kept of it, rotated
 fn rotated(e: u32, pos: u32) -> f32 {
   if (e >= ROTARY) { return head[e]; }
   let pair = rotary_pair(e);
-  return turned(head[e], head[pair.other], rope[pos * (ROTARY / 2u) + pair.angle], pair.second);
+  return turned(head[e], head[pair.other], angle_at(pos, pair.angle), pair.second);
 }
 
 fn unrounded(i: u32) -> vec4<f32> { return kept[i]; }
@@ -48,7 +49,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
     let s = wg_sum4(vec4<f32>(squares, 0.0, 0.0, 0.0), in);
     let scale = inverseSqrt(s.x / f32(HEAD_DIM) + params.eps);
     for (var e = in.lane; e < HEAD_DIM; e += WG) {
-      head[e] *= scale * norms[select(HEAD_DIM, 0u, is_q) + e];
+      head[e] *= scale * head_norm(select(HEAD_DIM, 0u, is_q) + e);
     }
     workgroupBarrier();
   }

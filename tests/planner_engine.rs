@@ -52,13 +52,22 @@ fn the_planner_counts_what_the_engine_does() {
                     graph.dispatches(batch.state()),
                     "{what}"
                 );
-                // The engine states norms and the embedded row beside the matrices.
                 let weights = matrices.active_bytes();
                 assert_eq!(model.step_weight_bytes(), weights, "{what}");
-                let stated: u64 = graph.steps.iter().map(|step| step.bytes).sum();
-                let extra = stated.checked_sub(weights).expect("the matrices are among the stated bytes");
-                assert!(extra < weights / 20, "{what}: {stated} stated, {weights} planned");
+                // Beside the matrices the engine states norms, biases and the embedded row.
+                let table = matrices.embedding.unwrap_or(matrices.output);
+                let row = table.bytes().expect("whole blocks") / table.rows as u64;
+                assert_eq!(graph.bytes(), weights + 4 * matrices.vector_floats + row, "{what}");
+                let kv = memory::kv_bytes_per_token(&spec, KvType::F16);
+                assert_eq!(graph.kv_bytes_per_position(), kv, "{what}");
+                assert!(graph.steps.iter().all(|step| step.kernel.n_bindings <= 6), "{what}: bindings");
             }
+            let mut batch = Batch::new(&model, 3).expect("a batch");
+            batch.feed(1, &[1, 2, 3, 4]).expect("fed");
+            let (graph, state) = (batch.step_graph(), batch.state());
+            // The next token sees itself too.
+            let kv = (1 + 5 + 1) * graph.kv_bytes_per_position();
+            assert_eq!(graph.bytes_moved(state), graph.bytes() + kv, "{name} {quant}");
             let sizes = Sizes { context: 128, chunk: 32, sequences: 1, kv: KvType::F16 };
             assert_eq!(memory::needs(&spec, &matrices, sizes), model.needs(), "{name} {quant}");
         }

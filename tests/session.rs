@@ -9,6 +9,7 @@ use anygpu::engine::{
     EngineError, FinishReason, GenerateOptions, LoadOptions, Logits, Model, SamplerOptions, Session,
 };
 use anygpu::formats::Archive;
+use anygpu::gpu::graph::State;
 use anygpu::gpu::{AdapterChoice, Gpu, GpuError, GpuOptions};
 use anygpu::kernels::variants::Variants;
 use engine::{exact, last_logits, max_difference};
@@ -180,6 +181,31 @@ fn steps_ahead_say_the_same_as_one_at_a_time() {
 }
 
 #[test]
+fn a_gpu_that_waits_for_the_host_is_counted() {
+    let model = Model::demo(&engine::gpu(), &exact()).expect("model");
+    let mut session = Session::new(&model).expect("session");
+    let options = GenerateOptions { max_tokens: Some(12), ignore_eos: true, ..GenerateOptions::default() };
+    let busy = session.generate(&[5, 6, 7], &options, &mut |_| true).expect("generates");
+    assert_eq!((busy.timeline.len(), busy.step_s.len()), (11, 11));
+    for [begun, submitted, done] in &busy.timeline {
+        assert!(0.0 <= *begun && begun <= submitted && submitted <= done, "{begun} {submitted} {done}");
+    }
+    let overlap = |timeline: &[[f64; 3]]| timeline.windows(2).filter(|pair| pair[1][0] < pair[0][2]).count();
+    assert!(overlap(&busy.timeline) >= 8, "submitted before the step before was done: {:?}", busy.timeline);
+    // A slow reader: all that was submitted ahead is done long before the next step comes.
+    let mut slow = |_: &str| {
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        true
+    };
+    let starved = session.generate(&[8], &options, &mut slow).expect("generates");
+    assert!(starved.ahead && starved.idle_s > 0.05, "{} s idle per step", starved.idle_s);
+    let one = GenerateOptions { one_at_a_time: true, ..options };
+    let waiting = session.generate(&[9], &one, &mut slow).expect("generates");
+    assert!(!waiting.ahead && waiting.idle_s > 0.1, "{} s idle per step", waiting.idle_s);
+    assert!(busy.idle_s < starved.idle_s, "{} s and {} s idle", busy.idle_s, starved.idle_s);
+}
+
+#[test]
 fn matrices_beyond_the_binding_limit_are_split() {
     let whole = Model::demo(&engine::gpu(), &exact()).expect("model");
     let options = GpuOptions { max_binding_bytes: Some(192 << 10), ..GpuOptions::default() };
@@ -218,9 +244,12 @@ fn steps(model: &Model) -> usize {
 fn stated_bytes_are_the_weights_that_a_token_reads() {
     let model = Model::demo(&engine::gpu(), &exact()).expect("model");
     let session = Session::new(&model).expect("session");
-    let (stated, needed) = (session.graphs().decode.bytes(), model.needs().weights);
-    // Tied: the output matrix is read whole, the embedding's row again.
-    assert!(stated >= needed && stated < needed + (64 << 10), "{stated} stated, weights are {needed}");
+    let (graph, spec) = (&session.graphs().decode, model.spec());
+    // Tied: the output matrix is read whole, the embedding's row again, in bf16.
+    assert_eq!(graph.bytes(), model.needs().weights + 2 * spec.hidden as u64);
+    let kv = (2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * 4) as u64;
+    let state = State { pos: 9, n_tokens: 1, ..State::default() };
+    assert_eq!(graph.bytes_moved(state), graph.bytes() + 10 * kv);
 }
 
 #[test]

@@ -23,10 +23,10 @@ fn load_gains(team: Team, block: u32) -> Gains {
   if (NORM) {
     let i = block * 8u;
     if (EIGHT) {
-      g.v = norm[i + (team.within & 7u)];
+      g.v = vectors[i + (team.within & 7u)];
     } else {
-      g.v = norm[i + (team.within & 3u)];
-      g.w = norm[i + 4u + (team.within & 3u)];
+      g.v = vectors[i + (team.within & 3u)];
+      g.w = vectors[i + 4u + (team.within & 3u)];
     }
   }
   return g;

@@ -11,7 +11,7 @@ fn load_gains(team: Team, block: u32) -> Gains {
   var g = Gains();
   if (NORM) {
     let i = block * 8u;
-    g.v = Block32(norm[i], norm[i + 1u], norm[i + 2u], norm[i + 3u], norm[i + 4u], norm[i + 5u], norm[i + 6u], norm[i + 7u]);
+    g.v = Block32(vectors[i], vectors[i + 1u], vectors[i + 2u], vectors[i + 3u], vectors[i + 4u], vectors[i + 5u], vectors[i + 6u], vectors[i + 7u]);
   }
   return g;
 }

@@ -112,7 +112,7 @@ pub(super) fn object(
         },
         "per_token": {
             "dispatches": session.dispatches(),
-            "submits": 1,
+            "submits": session.submits(),
             "weight_bytes": graph.bytes(),
         },
         "sampling": {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::engine::{EngineError, Sampler, Session};
-use crate::gpu::graph::Pending;
+use crate::gpu::submit::{Pending, Times};
 use crate::gpu::{Graph, Readback};
 
 /// Steps that are submitted before the oldest is read.
@@ -21,6 +21,8 @@ pub(super) struct Ahead {
     flying: VecDeque<(Pending, Readback)>,
     /// When the last result came.
     read: Option<Instant>,
+    /// Until then at least the GPU was busy with the step that was submitted last.
+    busy: Option<Instant>,
     idle_s: f64,
 }
 
@@ -40,26 +42,20 @@ impl Ahead {
         };
         let gpu = session.model().gpu();
         let free = (0..AHEAD).map(|_| gpu.readback(BYTES)).collect();
-        Ok(Some(Ahead { choosing, free, flying: VecDeque::new(), read: None, idle_s: 0.0 }))
+        Ok(Some(Ahead { choosing, free, flying: VecDeque::new(), read: None, busy: None, idle_s: 0.0 }))
     }
 
-    /// Feeds `id`, which is what the last step returned, and returns the choice of the next token. At most `left`
-    /// steps are of use, this one included. What was submitted beyond the last step that is asked for only touches
+    /// Feeds `id`, which is what the last step returned, and returns the choice of the next token, and when its step ran. At
+    /// most `left` steps are of use, this one included. What was submitted beyond the last step that is asked for only touches
     /// positions that later steps write anew. After an error nothing more can be asked for.
     pub(super) fn step(
         &mut self,
         session: &mut Session<'_>,
         id: u32,
         left: usize,
-    ) -> Result<u32, EngineError> {
+    ) -> Result<(u32, Times), EngineError> {
         session.check_tokens(&[id])?;
         let gpu = session.model().gpu();
-        if let Some(read) = self.read
-            && gpu.is_done()?
-        {
-            // The GPU finished everything at some time since then.
-            self.idle_s += read.elapsed().as_secs_f64();
-        }
         let most = left.min(session.context() - session.position()).max(1);
         while self.flying.len() < most
             && let Some(readback) = self.free.pop()
@@ -67,19 +63,34 @@ impl Ahead {
             let first = self.flying.is_empty().then_some(id);
             let pending =
                 session.submit_ahead(first, self.flying.len(), self.choosing.as_ref(), &readback)?;
+            let [begun, returned] = pending.submit;
+            // Was the GPU through with the step before when this one came?
+            let through = |(_, readback): &(Pending, Readback)| readback.done().is_some_and(|at| at <= begun);
+            if let (true, Some(busy)) = (self.flying.back().is_none_or(through), self.busy) {
+                self.idle_s += (returned - busy).as_secs_f64();
+            }
+            self.busy = Some(begun);
             self.flying.push_back((pending, readback));
         }
         let Some((pending, readback)) = self.flying.pop_front() else {
             return Err(EngineError::Cancelled);
         };
-        let bytes = gpu.finish(pending, &readback)?;
+        let mut bytes = [0; BYTES as usize];
+        let times = gpu.finish(pending, &readback, &mut bytes)?;
+        let begun = self.read.map_or(times.submitted, |read| read.max(times.submitted));
+        session.graphs().decode.took(session.state_ahead(0), times.done.saturating_duration_since(begun));
         self.free.push(readback);
-        self.read = Some(Instant::now());
+        self.read = Some(times.done);
+        if self.flying.back().is_some_and(|(_, readback)| readback.done().is_none()) {
+            self.busy = Some(Instant::now());
+        }
         session.advance(&[id]);
-        session.choice(&bytes)
+        Ok((session.choice(&bytes)?, times))
     }
 
-    /// Seconds that the GPU had nothing to do between steps, at most.
+    /// Seconds that the GPU had nothing to do between steps, at most: where the submit of a step began when the one before was
+    /// done, from when the host last saw that one running to when the submit returned. What a driver does within its submit is
+    /// not seen.
     pub(super) fn idle_s(&self) -> f64 {
         self.idle_s
     }

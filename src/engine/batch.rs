@@ -1,9 +1,12 @@
 //! [`Batch`]: several sequences decoded together, one token of each per step, so that weights are read once
 //! for all of them. The plain form: as many sequences as at the start, all of them in every step.
 
+use std::time::Instant;
+
 use crate::engine::EngineError;
 use crate::engine::forward::{self, Buffers, Graphs, Sizes};
 use crate::engine::model::Model;
+use crate::engine::rope::Tables;
 use crate::engine::{memory, pipelines};
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, Graph, Readback};
@@ -33,8 +36,8 @@ impl<'m> Batch<'m> {
         let sizes = Sizes { sequences, chunk, logits: one.logits.max(sequences), ..one };
         forward::check_cache(gpu, spec, sizes)?;
         memory::check_session(gpu, spec, sizes, model.needs().weights)?;
-        let rope = crate::engine::rope::upload(gpu, spec, &model.weights().rope_factors, sizes.context)?;
-        let buffers = Buffers::allocate(gpu, spec, sizes, rope)?;
+        let tables = Tables::upload(gpu, spec, model.weights(), sizes.context)?;
+        let buffers = Buffers::allocate(gpu, spec, sizes, tables)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
         let readback = gpu.readback(16 * sequences as u64);
         let batch = Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback };
@@ -74,13 +77,15 @@ impl<'m> Batch<'m> {
             let state =
                 State { pos, n_tokens, first_logit: n_tokens - 1, sequence: sequence_id, ..State::default() };
             self.begin(chunk, state);
-            forward::run_prompt(self.gpu(), &self.graphs, state)?;
+            let started = Instant::now();
+            self.gpu().run(&self.graphs.prefill, state)?;
             self.positions[sequence] += chunk.len();
             // Only the last chunk's logits are of use.
             if self.positions[sequence] == end {
                 self.gpu().run(&self.graphs.head, state)?;
             }
             self.gpu().wait()?;
+            self.graphs.prefill.took(state, started.elapsed());
         }
         let best = self.gpu().read(&self.buffers.best)?;
         self.choice(&best[..16], sequence)
@@ -98,7 +103,7 @@ impl<'m> Batch<'m> {
         let state = self.state();
         self.begin(ids, state);
         let (gpu, bytes) = (self.gpu(), 16 * ids.len() as u64);
-        let read =
+        let (read, _) =
             gpu.run_and_read(&[self.step_graph()], state, &self.buffers.best, bytes, &self.readback)?;
         self.positions.iter_mut().for_each(|pos| *pos += 1);
         read.chunks_exact(16).enumerate().map(|(sequence, best)| self.choice(best, sequence)).collect()

@@ -6,6 +6,7 @@
 
 use crate::base::Activations;
 use crate::engine::EngineError;
+use crate::engine::rope::Tables;
 use crate::engine::weights::{Layer, Weights};
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Graph, Slice, Step};
@@ -58,9 +59,8 @@ pub struct Buffers {
     pub qkv: Slice,
     /// [chunk, heads·head_dim]
     pub q: Slice,
-    /// [sequences, splits, heads, head_dim + 2]: attention's parts over a long context
-    pub partial: Slice,
-    /// [chunk, heads·head_dim]
+    /// [chunk, heads·head_dim], and behind it [sequences, splits, heads, head_dim + 2]: attention's parts over a long
+    /// context
     pub attended: Slice,
     /// [chunk, 2·intermediate]
     pub gate_up: Slice,
@@ -76,8 +76,8 @@ pub struct Buffers {
     pub top: Slice,
     /// Per layer K and V.
     pub cache: Vec<[Slice; 2]>,
-    /// [context, rotary / 2] (cos, sin)
-    pub rope: Slice,
+    /// Norms of q and k, and angles.
+    pub tables: Tables,
 }
 
 /// Byte sizes of the buffers, for allocation and for the memory sum.
@@ -101,7 +101,7 @@ pub fn geometry(spec: &ModelSpec, sizes: Sizes, i: usize) -> Geometry {
 }
 
 /// (name, bytes) of every activation buffer, in the order of [`Buffers`] from `hidden` to `top`.
-fn activation_bytes(spec: &ModelSpec, sizes: Sizes) -> [(&'static str, u64); 12] {
+fn activation_bytes(spec: &ModelSpec, sizes: Sizes) -> [(&'static str, u64); 11] {
     memory::activations(spec, sizes.chunk, sizes.logits, sizes.sequences)
 }
 
@@ -133,8 +133,8 @@ pub fn check_cache(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes) -> Result<(), GpuE
 }
 
 impl Buffers {
-    /// Allocates everything. `rope` is the table for this context.
-    pub fn allocate(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes, rope: Slice) -> Result<Buffers, GpuError> {
+    /// Allocates everything. `tables` are those for this context.
+    pub fn allocate(gpu: &Gpu, spec: &ModelSpec, sizes: Sizes, tables: Tables) -> Result<Buffers, GpuError> {
         let mut slices = Vec::new();
         for (name, bytes) in activation_bytes(spec, sizes) {
             slices.push(gpu.buffer(name, bytes)?);
@@ -154,7 +154,6 @@ impl Buffers {
             normed: next(),
             qkv: next(),
             q: next(),
-            partial: next(),
             attended: next(),
             gate_up: next(),
             activated: next(),
@@ -163,7 +162,7 @@ impl Buffers {
             best: next(),
             top: next(),
             cache,
-            rope,
+            tables,
         })
     }
 }
@@ -183,15 +182,6 @@ pub struct Graphs {
     pub batch: Option<Graph>,
     /// The [`TOP_K`] largest logits of the first row; `None` when the vocabulary is smaller.
     pub top: Option<Graph>,
-}
-
-/// Steps of a prompt chunk per submit: about one layer.
-const STEPS_PER_SUBMIT: usize = 9;
-
-/// Runs a chunk through all layers, a few steps per submit: one submit with all of a large model's work
-/// would outlast the drivers' watchdogs (2 s on Windows), and the screen stands still meanwhile. Does not wait.
-pub fn run_prompt(gpu: &Gpu, graphs: &Graphs, state: State) -> Result<(), GpuError> {
-    graphs.prefill.steps.chunks(STEPS_PER_SUBMIT).try_for_each(|steps| gpu.run_steps(steps, state))
 }
 
 const _: () = assert!(variants::MOST_SPLITS as usize <= memory::MOST_SPLITS, "partial sums have room");
@@ -264,7 +254,7 @@ impl Graphs {
             let params = top_k::Params { cols: spec.vocab as u32, k: TOP_K as u32 };
             top_k::step(gpu, &buffers.logits, &buffers.top, params)
         });
-        let top = top.transpose()?.map(|step| Graph { steps: vec![step] });
+        let top = top.transpose()?.map(|step| Graph::new(vec![step]));
         Ok(Graphs { decode, prefill, head, head_many, batch, top })
     }
 
@@ -276,7 +266,7 @@ impl Graphs {
 
 impl Builder<'_> {
     fn take(&mut self) -> Graph {
-        Graph { steps: std::mem::take(&mut self.steps) }
+        Graph::new(std::mem::take(&mut self.steps))
     }
 
     /// Embedding and all layers.
@@ -319,10 +309,9 @@ impl Builder<'_> {
             qk_norm: layer.qk_norms.is_some(),
             reduce: self.variants.reduce,
         };
-        let norms = layer.qk_norms.clone().unwrap_or_else(|| self.gpu.empty());
         match mode {
-            Mode::One | Mode::Each => self.attend_one(i, rope, &norms)?,
-            Mode::Many | Mode::Last => self.attend_many(i, rope, &norms)?,
+            Mode::One | Mode::Each => self.attend_one(i, rope)?,
+            Mode::Many | Mode::Last => self.attend_many(i, rope)?,
         }
         let output = Matrix {
             label: &format!("layer {i} output"),
@@ -338,22 +327,21 @@ impl Builder<'_> {
     }
 
     /// One token (of every sequence): rotation, KV write and attention in one.
-    fn attend_one(&mut self, i: usize, rope: rope_kv::Variant, norms: &Slice) -> Result<(), EngineError> {
+    fn attend_one(&mut self, i: usize, rope: rope_kv::Variant) -> Result<(), EngineError> {
         let (spec, buffers) = (self.spec, self.buffers);
         let (broadcast, split) = (self.variants.broadcast, self.variants.split(spec.n_kv_heads));
         let [k_cache, v_cache] = &buffers.cache[i];
         let heads = spec.n_heads * spec.head_dim;
         let decode = attend_decode::Decode {
             qkv: &buffers.qkv,
-            norms,
-            rope: &buffers.rope,
+            tables: buffers.tables.of_layer(i),
             k_cache,
             v_cache,
             out: &buffers.attended,
-            partial: &buffers.partial,
             state: &buffers.state,
             x_stride: (heads + 2 * spec.n_kv_heads * spec.head_dim).next_multiple_of(BLOCK),
             out_stride: heads.next_multiple_of(BLOCK),
+            partial_at: self.sizes.chunk * heads.next_multiple_of(BLOCK),
             eps: spec.rms_eps,
         };
         let variant = attend_decode::Variant { rope, broadcast };
@@ -363,15 +351,14 @@ impl Builder<'_> {
     }
 
     /// A chunk: rotation and KV write first, then attention.
-    fn attend_many(&mut self, i: usize, rope: rope_kv::Variant, norms: &Slice) -> Result<(), EngineError> {
+    fn attend_many(&mut self, i: usize, rope: rope_kv::Variant) -> Result<(), EngineError> {
         let (spec, buffers) = (self.spec, self.buffers);
         let [k_cache, v_cache] = &buffers.cache[i];
         let heads = spec.n_heads * spec.head_dim;
         let q_stride = heads.next_multiple_of(BLOCK);
         let rotation = RopeKv {
             qkv: &buffers.qkv,
-            norms,
-            rope: &buffers.rope,
+            tables: buffers.tables.of_layer(i),
             q: &buffers.q,
             k_cache,
             v_cache,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::engine::ahead::Ahead;
 use crate::engine::forward::TOP_K;
 use crate::engine::{EngineError, Logits, Sampler, SamplerOptions, Session};
+use crate::gpu::submit::Times;
 use crate::tokenizer::{DecodeStream, StopStrings};
 
 /// How to generate.
@@ -56,10 +57,16 @@ pub struct Generation {
     /// Seconds of each step after the first token: from its submit, or where steps are submitted ahead from the result of
     /// the one before, to its result.
     pub step_s: Vec<f64>,
-    /// Seconds per such step that the host spent recording, and submitting where it waits for every step.
+    /// When the submit of each of them began, when it returned, and when the host saw the result: seconds since the first token
+    /// was there.
+    pub timeline: Vec<[f64; 3]>,
+    /// Seconds per such step that the host spent recording.
     pub host_s: f64,
-    /// Seconds per such step that the GPU had nothing to do, at most: from one step's result to the next step's submit,
-    /// where nothing else was on the way.
+    /// Seconds per such step in the driver's submit, which may wait for the submit before it.
+    pub submit_s: f64,
+    /// Seconds per such step that the GPU had nothing to do between steps: from one step's result to the return of the next
+    /// one's submit. Where steps are submitted ahead, only where a submit began when the step before was done, and at most:
+    /// from when the host last saw that one running.
     pub idle_s: f64,
     /// Were steps submitted ahead?
     pub ahead: bool,
@@ -75,7 +82,9 @@ impl Generation {
             prompt_time: Duration::ZERO,
             decode_time: Duration::ZERO,
             step_s: Vec::new(),
+            timeline: Vec::new(),
             host_s: 0.0,
+            submit_s: 0.0,
             idle_s: 0.0,
             ahead: false,
         }
@@ -126,9 +135,9 @@ impl Session<'_> {
             false => None,
         };
         let decode_started = Instant::now();
-        let host_before = self.model().gpu().host_seconds();
-        let mut step_s = Vec::new();
-        let (mut idle_s, mut read) = (0.0, None::<Instant>);
+        let host_before = self.model().gpu().host_time();
+        let (mut step_s, mut timeline) = (Vec::new(), Vec::new());
+        let mut read = None::<Instant>;
         let finish = loop {
             let Some(id) = next else { break FinishReason::Length };
             sampler.note(id);
@@ -143,17 +152,16 @@ impl Session<'_> {
             }
             // Steps ahead overlap with everything else: theirs is the time from result to result.
             let begun = read.filter(|_| ahead.is_some()).unwrap_or_else(Instant::now);
-            let chosen = match &mut ahead {
+            let (chosen, times) = match &mut ahead {
                 Some(ahead) => {
                     let left = options.max_tokens.map_or(usize::MAX, |most| most - out.ids.len());
                     ahead.step(self, id, left)?
                 }
-                None => {
-                    idle_s += read.map_or(0.0, |read| (begun - read).as_secs_f64());
-                    self.step(id, &mut sampler)?
-                }
+                None => self.step(id, &mut sampler)?,
             };
             read = Some(Instant::now());
+            let moments = [times.begun, times.submitted, times.done];
+            timeline.push(moments.map(|at| (at - decode_started).as_secs_f64()));
             step_s.push(begun.elapsed().as_secs_f64());
             next = Some(chosen);
         };
@@ -163,27 +171,28 @@ impl Session<'_> {
         }
         let mut generation = out.end(finish, prompt.len(), prompt_time);
         generation.decode_time = decode_started.elapsed();
-        let host_s = self.model().gpu().host_seconds() - host_before;
+        let host = self.model().gpu().host_time() - host_before;
         let steps = step_s.len().max(1) as f64;
-        // Recording comes between steps, unless others are on the way meanwhile.
+        (generation.host_s, generation.submit_s) = (host.record_s / steps, host.submit_s / steps);
         generation.ahead = ahead.is_some();
-        let idle_s = ahead.map_or(idle_s + host_s, |ahead| ahead.idle_s());
-        (generation.host_s, generation.idle_s) = (host_s / steps, idle_s / steps);
-        generation.step_s = step_s;
+        let between = timeline.windows(2).map(|pair| (pair[1][1] - pair[0][2]).max(0.0));
+        generation.idle_s = ahead.map_or_else(|| between.sum(), |ahead| ahead.idle_s()) / steps;
+        (generation.step_s, generation.timeline) = (step_s, timeline);
         Ok(generation)
     }
 
     /// Feeds `id` and chooses the next token with as little read back as the sampler needs.
-    fn step(&mut self, id: u32, sampler: &mut Sampler) -> Result<u32, EngineError> {
-        if sampler.is_greedy() {
-            return self.step_greedy(id);
-        }
-        if sampler.fits_top(TOP_K)
+    fn step(&mut self, id: u32, sampler: &mut Sampler) -> Result<(u32, Times), EngineError> {
+        let chosen = if sampler.is_greedy() {
+            self.step_greedy(id)?
+        } else if sampler.fits_top(TOP_K)
             && let Some(top) = self.step_top(id)?
         {
-            return Ok(sampler.sample_sorted(&top));
-        }
-        Ok(sampler.sample(&self.step_logits(id)?))
+            sampler.sample_sorted(&top)
+        } else {
+            sampler.sample(&self.step_logits(id)?)
+        };
+        Ok((chosen, self.times()))
     }
 
     /// Chooses from the logits that the last feed left.

@@ -84,7 +84,7 @@ fn touch<'a>(gpu: &Gpu, parts: impl Iterator<Item = &'a Part>) -> Result<Graph, 
             steps.push(read::step(gpu, variant, slice, bytes, &result)?);
         }
     }
-    Ok(Graph { steps })
+    Ok(Graph::new(steps))
 }
 
 #[cfg(test)]

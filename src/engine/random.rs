@@ -53,7 +53,7 @@ impl<'a> Random<'a> {
                 attn_norm: self.constant(spec.hidden, 1.0)?,
                 qkv: self.matrix(&next(qkv_rows))?,
                 qkv_bias: bias(self, names.q_bias.is_some(), qkv_rows)?,
-                qk_norms: names.q_norm.as_ref().map(|_| self.constant(2 * spec.head_dim, 1.0)).transpose()?,
+                qk_norms: names.q_norm.as_ref().map(|_| vec![1.0; 2 * spec.head_dim]),
                 o: self.matrix(&next(spec.hidden))?,
                 o_bias: bias(self, names.o_bias.is_some(), spec.hidden)?,
                 mlp_norm: self.constant(spec.hidden, 1.0)?,

@@ -1,10 +1,15 @@
 //! [`Session`]: one conversation's KV cache and position; feeds tokens, gives logits.
 
-use crate::engine::forward::{self, Buffers, Graphs, Sizes, TOP_K};
+use std::cell::Cell;
+use std::time::Instant;
+
+use crate::engine::forward::{Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
+use crate::engine::rope::Tables;
 use crate::engine::{EngineError, Sampler, pipelines};
-use crate::gpu::graph::{Pending, State};
-use crate::gpu::{Gpu, Graph, Readback};
+use crate::gpu::graph::State;
+use crate::gpu::submit::{Pending, Times};
+use crate::gpu::{Gpu, Graph, Readback, Slice};
 use crate::kernels::argmax::{self, Best};
 use crate::kernels::penalize::{self, Penalize};
 use crate::kernels::sample::{self, Sample};
@@ -33,6 +38,7 @@ pub struct Session<'m> {
     fed: Vec<u32>,
     small: Readback,
     row: Readback,
+    times: Cell<Times>,
 }
 
 impl<'m> Session<'m> {
@@ -40,16 +46,18 @@ impl<'m> Session<'m> {
     pub fn new(model: &'m Model) -> Result<Session<'m>, EngineError> {
         let (gpu, spec) = (model.gpu(), model.spec());
         let sizes = model.sizes();
-        let rope = crate::engine::rope::upload(gpu, spec, &model.weights().rope_factors, sizes.context)?;
-        let buffers = Buffers::allocate(gpu, spec, sizes, rope)?;
+        let tables = Tables::upload(gpu, spec, model.weights(), sizes.context)?;
+        let buffers = Buffers::allocate(gpu, spec, sizes, tables)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
         let sample = graphs.top.as_ref().map(|_| gpu.kernel(&sample::shader())).transpose()?;
         let used = [&graphs.decode, &graphs.prefill, &graphs.head].into_iter().chain(&graphs.top);
         gpu.compile(used.flat_map(Graph::kernels).chain(&sample))?;
         pipelines::keep(gpu);
+        let now = Instant::now();
+        let times = Cell::new(Times { begun: now, submitted: now, done: now });
         let small = gpu.readback(top_k::result_bytes(TOP_K));
         let row = gpu.readback(spec.vocab as u64 * 4);
-        Ok(Session { model, buffers, graphs, sizes, pos: 0, fed: Vec::new(), small, row })
+        Ok(Session { model, buffers, graphs, sizes, pos: 0, fed: Vec::new(), small, row, times })
     }
 
     fn gpu(&self) -> &Gpu {
@@ -73,7 +81,12 @@ impl<'m> Session<'m> {
 
     /// Dispatches of one token where the session stands.
     pub fn dispatches(&self) -> usize {
-        self.graphs.decode.dispatches(State { pos: self.pos as u32, n_tokens: 1, ..State::default() })
+        self.graphs.decode.dispatches(self.state_ahead(0))
+    }
+
+    /// Submits of one token where the session stands: more than one where a token takes long.
+    pub fn submits(&self) -> usize {
+        self.graphs.decode.submits(self.state_ahead(0))
     }
 
     /// Capacity of the cache.
@@ -89,6 +102,11 @@ impl<'m> Session<'m> {
     /// The steps, for reports.
     pub fn graphs(&self) -> &Graphs {
         &self.graphs
+    }
+
+    /// When the last step ran after which something was read.
+    pub(super) fn times(&self) -> Times {
+        self.times.get()
     }
 
     /// Forgets everything from position `pos` on.
@@ -133,16 +151,15 @@ impl<'m> Session<'m> {
             }
             let last = i + 1 == chunks && logits == Logits::Last;
             let state = self.begin(chunk);
-            if chunk.len() == 1 {
-                self.gpu().run(&self.graphs.decode, state)?;
-            } else {
-                self.run_prefill(state)?;
-                if last {
-                    self.gpu().run(&self.graphs.head, state)?;
-                }
+            let graph = if chunk.len() == 1 { &self.graphs.decode } else { &self.graphs.prefill };
+            let started = Instant::now();
+            self.gpu().run(graph, state)?;
+            if last && chunk.len() > 1 {
+                self.gpu().run(&self.graphs.head, state)?;
             }
-            self.advance(chunk);
             self.gpu().wait()?;
+            graph.took(state, started.elapsed());
+            self.advance(chunk);
         }
         Ok(())
     }
@@ -151,8 +168,7 @@ impl<'m> Session<'m> {
     pub fn step_greedy(&mut self, id: u32) -> Result<u32, EngineError> {
         self.check_tokens(&[id])?;
         let state = self.begin(&[id]);
-        let bytes =
-            self.gpu().run_and_read(&[&self.graphs.decode], state, &self.buffers.best, 16, &self.small)?;
+        let bytes = self.run_and_read(&[&self.graphs.decode], state, &self.buffers.best, 16, &self.small)?;
         self.advance(&[id]);
         self.choice(&bytes)
     }
@@ -182,7 +198,7 @@ impl<'m> Session<'m> {
         }
         if likeliest {
             steps.push(argmax::step(gpu, 1, logits, best, argmax::Params { cols, stride: cols })?);
-            return Ok(Some(Graph { steps }));
+            return Ok(Some(Graph::new(steps)));
         }
         steps.push(top_k::step(gpu, logits, top, top_k::Params { cols, k: TOP_K as u32 })?);
         let mut draws = vec![0.0; self.pos];
@@ -197,11 +213,16 @@ impl<'m> Session<'m> {
         };
         let chosen = Sample { top, draws: &draws, best, state };
         steps.push(sample::step(gpu, chosen, params)?);
-        Ok(Some(Graph { steps }))
+        Ok(Some(Graph::new(steps)))
     }
 
-    /// Submits a step `ahead` positions beyond this one, and `choosing` after it; the choice is fed to the step that follows
-    /// and goes to `readback`. `id`: the token to feed, where no earlier step chooses it.
+    /// The state of a step `ahead` positions beyond this one.
+    pub(super) fn state_ahead(&self, ahead: usize) -> State {
+        State { pos: (self.pos + ahead) as u32, n_tokens: 1, ..State::default() }
+    }
+
+    /// Submits such a step, and `choosing` after it; the choice is fed to the step that follows and goes to `readback`.
+    /// `id`: the token to feed, where no earlier step chooses it.
     pub(super) fn submit_ahead(
         &self,
         id: Option<u32>,
@@ -213,7 +234,7 @@ impl<'m> Session<'m> {
         if let Some(id) = id {
             self.gpu().write(tokens, 0, bytemuck::bytes_of(&id));
         }
-        let run = State { pos: (self.pos + ahead) as u32, n_tokens: 1, ..State::default() };
+        let run = self.state_ahead(ahead);
         self.gpu().write(state, 0, bytemuck::bytes_of(&run));
         // The index stands first in what argmax writes.
         let graphs: Vec<&Graph> = std::iter::once(&self.graphs.decode).chain(choosing).collect();
@@ -243,7 +264,7 @@ impl<'m> Session<'m> {
         let state = self.begin(&[id]);
         let bytes = self.model.spec().vocab as u64 * 4;
         let logits = &self.buffers.logits;
-        let bytes = self.gpu().run_and_read(&[&self.graphs.decode], state, logits, bytes, &self.row)?;
+        let bytes = self.run_and_read(&[&self.graphs.decode], state, logits, bytes, &self.row)?;
         self.advance(&[id]);
         self.finite(&bytes)
     }
@@ -282,7 +303,7 @@ impl<'m> Session<'m> {
 
     fn read_top(&self, graphs: &[&Graph], state: State) -> Result<Vec<(u32, f32)>, EngineError> {
         let bytes = top_k::result_bytes(TOP_K);
-        let read = self.gpu().run_and_read(graphs, state, &self.buffers.top, bytes, &self.small)?;
+        let read = self.run_and_read(graphs, state, &self.buffers.top, bytes, &self.small)?;
         let (items, bad) = top_k::read(&read);
         self.check_finite(bad as usize)?;
         Ok(items)
@@ -302,7 +323,7 @@ impl<'m> Session<'m> {
             return Err(EngineError::BadOption { option: "tokens", expected, found });
         }
         let state = self.begin(ids);
-        self.run_prefill(state)?;
+        self.gpu().run(&self.graphs.prefill, state)?;
         self.advance(ids);
         let vocab = self.model.spec().vocab;
         let stride = vocab.next_multiple_of(BLOCK);
@@ -327,8 +348,17 @@ impl<'m> Session<'m> {
         self.fed.extend(ids);
     }
 
-    fn run_prefill(&self, state: State) -> Result<(), EngineError> {
-        Ok(forward::run_prompt(self.gpu(), &self.graphs, state)?)
+    fn run_and_read(
+        &self,
+        graphs: &[&Graph],
+        state: State,
+        output: &Slice,
+        bytes: u64,
+        readback: &Readback,
+    ) -> Result<Vec<u8>, EngineError> {
+        let (read, times) = self.gpu().run_and_read(graphs, state, output, bytes, readback)?;
+        self.times.set(times);
+        Ok(read)
     }
 
     /// Writes tokens and state of a run; logits of its last token.

@@ -29,7 +29,7 @@ pub struct Layer {
     /// Biases of q, k and v in one; zeros where one is missing.
     pub qkv_bias: Option<Slice>,
     /// Weights of the q and the k norm: [2, head_dim]
-    pub qk_norms: Option<Slice>,
+    pub qk_norms: Option<Vec<f32>>,
     /// [hidden, heads·head_dim]
     pub o: Vec<Part>,
     /// `[hidden]`
@@ -90,7 +90,7 @@ impl Layer {
                         None => both.resize(both.len() + spec.head_dim, 1.0),
                     }
                 }
-                Some(loader.gpu.upload("qk norms", bytemuck::cast_slice(&both))?)
+                Some(both)
             }
         };
         Ok(Layer {

@@ -1,5 +1,9 @@
 //! Buffers: allocation that reports instead of aborting, upload in pieces, read back.
 
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::gpu::device::lock;
 use crate::gpu::{Gpu, GpuError};
 
 /// A part of a buffer, as bound to a kernel. Offsets are multiples of 256.
@@ -36,6 +40,26 @@ impl Bind for Slice {
 /// Host-visible memory that results are copied to.
 pub struct Readback {
     pub(super) buffer: wgpu::Buffer,
+    /// When the host saw what it was mapped for the last time.
+    done: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Readback {
+    /// Asks for the first `bytes`, as what was submitted before leaves them.
+    pub(super) fn map(&self, bytes: u64) {
+        *lock(&self.done) = None;
+        let done = Arc::clone(&self.done);
+        self.buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |mapped| {
+            if mapped.is_ok() {
+                *lock(&done) = Some(Instant::now());
+            }
+        });
+    }
+
+    /// When what was asked for last was there; `None`: the host has not seen it yet.
+    pub fn done(&self) -> Option<Instant> {
+        *lock(&self.done)
+    }
 }
 
 /// Offsets of bindings are multiples of this (the largest alignment WebGPU allows an adapter to ask).
@@ -185,7 +209,7 @@ impl Gpu {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Readback { buffer }
+        Readback { buffer, done: Arc::default() }
     }
 
     /// Hands pending writes to the GPU and waits, freeing their staging memory.

@@ -92,8 +92,10 @@ pub(super) struct Inner {
     fault: Mutex<Option<Fault>>,
     trouble: Arc<Mutex<Trouble>>,
     pub(super) empty: wgpu::Buffer,
-    /// Nanoseconds spent recording and submitting.
-    pub(super) host_ns: AtomicU64,
+    /// Nanoseconds spent recording.
+    pub(super) record_ns: AtomicU64,
+    /// Nanoseconds spent submitting.
+    pub(super) submit_ns: AtomicU64,
     /// Nanoseconds spent compiling.
     pub(super) compile_ns: AtomicU64,
 }
@@ -104,7 +106,7 @@ struct Trouble {
     error: Option<String>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while holding one of these locks leaves plain data in a usable state.
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -165,7 +167,8 @@ impl Gpu {
             fault: Mutex::default(),
             trouble,
             empty,
-            host_ns: AtomicU64::new(0),
+            record_ns: AtomicU64::new(0),
+            submit_ns: AtomicU64::new(0),
             compile_ns: AtomicU64::new(0),
         })))
     }
@@ -288,11 +291,6 @@ impl Gpu {
     /// Seconds that [`Gpu::compile`] took so far. Some drivers do the larger part only when a kernel first runs.
     pub fn compile_seconds(&self) -> f64 {
         self.0.compile_ns.load(Ordering::Relaxed) as f64 / 1e9
-    }
-
-    /// Seconds that the host has spent recording graphs so far, and submitting those that are waited for at once.
-    pub fn host_seconds(&self) -> f64 {
-        self.0.host_ns.load(Ordering::Relaxed) as f64 / 1e9
     }
 
     /// The first error since the last call, if any: a lost device, or a fault of ours.

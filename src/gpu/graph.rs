@@ -1,13 +1,12 @@
-//! GPU work as data: a [`Graph`] is a static list of [`Step`]s, recorded into one pass and one submit.
+//! GPU work as data: a [`Graph`] is a static list of [`Step`]s. `submit` runs it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::buffer::{Bind, Readback};
+use crate::gpu::buffer::Bind;
 use crate::gpu::compose::{ParamsForm, Shader};
+use crate::gpu::pace::Pace;
 use crate::gpu::pipeline::Kernel;
 use crate::gpu::{Gpu, GpuError, Slice};
 
@@ -33,6 +32,20 @@ impl State {
     pub const EACH: u32 = u32::MAX;
     /// Most sequences that one run can continue.
     pub const MAX_SEQUENCES: usize = 16;
+
+    /// Positions that sequences have at the end of this run.
+    fn ends(&self) -> impl Iterator<Item = u32> {
+        let each = self.sequence == State::EACH;
+        let n = if each { (self.n_tokens as usize).min(State::MAX_SEQUENCES) } else { 0 };
+        let run = (!each).then_some(self.pos + self.n_tokens);
+        self.positions[..n].iter().map(|pos| pos + 1).chain(run)
+    }
+
+    /// Cached positions that sequences see at the end of this run, in all; of each the last `window`, or all where that is 0.
+    pub fn positions_seen(&self, window: u32) -> u64 {
+        let window = if window == 0 { u32::MAX } else { window };
+        self.ends().map(|end| u64::from(end.min(window))).sum()
+    }
 }
 
 /// Number of workgroups along one axis.
@@ -71,15 +84,9 @@ pub struct Split {
 impl Split {
     /// Is the work of this run split?
     fn applies(self, state: State) -> bool {
-        let last = match state.sequence {
-            State::EACH => {
-                let n = (state.n_tokens as usize).min(State::MAX_SEQUENCES);
-                state.positions[..n].iter().copied().max().unwrap_or(0)
-            }
-            _ => state.pos + state.n_tokens.saturating_sub(1),
-        };
+        let longest = state.ends().max().unwrap_or(0);
         let window = if self.window == 0 { u32::MAX } else { self.window };
-        self.splits > 1 && (last + 1).min(window) > self.above
+        self.splits > 1 && longest.min(window) > self.above
     }
 }
 
@@ -102,13 +109,23 @@ pub struct Step {
     pub label: String,
     /// The kernel.
     pub kernel: Arc<Kernel>,
-    bind_group: wgpu::BindGroup,
-    params: Vec<u8>,
+    pub(super) bind_group: wgpu::BindGroup,
+    pub(super) params: Vec<u8>,
     /// Workgroups.
     pub grid: Grid,
-    /// Bytes that must move between memory and GPU for one token (weights) in this step; the KV cache
-    /// is accounted for apart because it grows with the position.
+    /// Bytes of weights that must move between memory and GPU in this step, however many tokens share them.
     pub bytes: u64,
+    /// What it reads of KV caches beside them.
+    pub kv: KvBytes,
+}
+
+/// Bytes of a KV cache that a step reads for every token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KvBytes {
+    /// Per position that the token sees.
+    pub per_position: u64,
+    /// A token sees the last `window` positions; 0: all.
+    pub window: u32,
 }
 
 /// Steps in order.
@@ -116,12 +133,8 @@ pub struct Step {
 pub struct Graph {
     /// The steps.
     pub steps: Vec<Step>,
-}
-
-/// Submitted work whose result will be read.
-pub struct Pending {
-    submission: wgpu::SubmissionIndex,
-    bytes: u64,
+    /// See [`Graph::took`].
+    pub(super) pace: Pace,
 }
 
 impl Gpu {
@@ -161,120 +174,7 @@ impl Gpu {
             let (adapter, cause) = (self.facts().id(), error.to_string());
             return Err(GpuError::Kernel { adapter, kernel: format!("{label}: {}", kernel.label), cause });
         }
-        Ok(Step { label, kernel, bind_group, params, grid, bytes: 0 })
-    }
-
-    /// Runs the graph for `state`: one compute pass, one submit. Does not wait.
-    pub fn run(&self, graph: &Graph, state: State) -> Result<(), GpuError> {
-        self.run_steps(&graph.steps, state)
-    }
-
-    /// As [`Gpu::run`], for a part of a graph.
-    pub fn run_steps(&self, steps: &[Step], state: State) -> Result<(), GpuError> {
-        self.compile(steps.iter().map(|step| &step.kernel))?;
-        let started = Instant::now();
-        let encoder = self.record(steps.iter(), state);
-        self.inner().queue.submit([encoder.finish()]);
-        self.note_host_time(started);
-        self.check()
-    }
-
-    /// Runs the graphs one after the other and reads the first `bytes` of `output`: still one pass and one
-    /// submit.
-    pub fn run_and_read(
-        &self,
-        graphs: &[&Graph],
-        state: State,
-        output: &Slice,
-        bytes: u64,
-        readback: &Readback,
-    ) -> Result<Vec<u8>, GpuError> {
-        self.compile(graphs.iter().flat_map(|graph| graph.kernels()))?;
-        let started = Instant::now();
-        let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
-        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
-        self.inner().queue.submit([encoder.finish()]);
-        self.note_host_time(started);
-        readback.buffer.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
-        let waited = self.wait();
-        let result = waited.and_then(|()| {
-            let view = readback
-                .buffer
-                .get_mapped_range(0..bytes)
-                .map_err(|e| GpuError::Internal { adapter: self.facts().id(), cause: e.to_string() })?;
-            Ok(view.to_vec())
-        });
-        readback.buffer.unmap();
-        result
-    }
-
-    /// Runs the graphs, copies the first bytes of `output` to `next` and to `readback`, and does not wait: one submit.
-    /// [`Gpu::finish`] gives what was read.
-    pub fn run_ahead(
-        &self,
-        graphs: &[&Graph],
-        state: State,
-        output: &Slice,
-        (next, next_bytes): (&Slice, u64),
-        (readback, bytes): (&Readback, u64),
-    ) -> Result<Pending, GpuError> {
-        self.compile(graphs.iter().flat_map(|graph| graph.kernels()))?;
-        let started = Instant::now();
-        let mut encoder = self.record(graphs.iter().flat_map(|graph| &graph.steps), state);
-        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &next.buffer, next.offset, next_bytes);
-        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
-        let commands = encoder.finish();
-        // Without the submit: some drivers (Mesa's on the CPU) let it wait for the one before.
-        self.note_host_time(started);
-        let submission = self.inner().queue.submit([commands]);
-        readback.buffer.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
-        self.check()?;
-        Ok(Pending { submission, bytes })
-    }
-
-    /// Waits for one submission, not for what was submitted after it, and reads what it left in `readback`.
-    pub fn finish(&self, pending: Pending, readback: &Readback) -> Result<Vec<u8>, GpuError> {
-        let Pending { submission, bytes } = pending;
-        self.wait_for(submission)?;
-        let view = readback
-            .buffer
-            .get_mapped_range(0..bytes)
-            .map_err(|e| GpuError::Internal { adapter: self.facts().id(), cause: e.to_string() })?;
-        let result = view.to_vec();
-        drop(view);
-        readback.buffer.unmap();
-        Ok(result)
-    }
-
-    fn note_host_time(&self, started: Instant) {
-        self.inner().host_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    /// Records steps whose kernels are compiled.
-    pub(super) fn record<'s>(
-        &self,
-        steps: impl Iterator<Item = &'s Step>,
-        state: State,
-    ) -> wgpu::CommandEncoder {
-        let inner = self.inner();
-        let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let mut bound: Option<&Arc<Kernel>> = None;
-            for step in steps {
-                let Some([x, y, z]) = step.groups(state) else { continue };
-                if !bound.is_some_and(|kernel| Arc::ptr_eq(kernel, &step.kernel)) {
-                    pass.set_pipeline(step.kernel.pipeline());
-                    bound = Some(&step.kernel);
-                }
-                pass.set_bind_group(0, &step.bind_group, &[]);
-                if self.facts().immediates && !step.params.is_empty() {
-                    pass.set_immediates(0, &step.params);
-                }
-                pass.dispatch_workgroups(x, y, z);
-            }
-        }
-        encoder
+        Ok(Step { label, kernel, bind_group, params, grid, bytes: 0, kv: KvBytes::default() })
     }
 }
 
@@ -285,17 +185,43 @@ impl Step {
         (!groups.contains(&0)).then_some(groups)
     }
 
-    /// States the bytes this step must move per token.
+    /// States the bytes of weights this step must move.
     pub fn moving(mut self, bytes: u64) -> Step {
         self.bytes = bytes;
         self
     }
+
+    /// States what it reads of KV caches.
+    pub fn reading(mut self, kv: KvBytes) -> Step {
+        self.kv = kv;
+        self
+    }
+
+    /// Bytes of weights and KV caches that must move in this state: weights once, caches of all sequences.
+    pub fn bytes_moved(&self, state: State) -> u64 {
+        self.bytes + self.kv.per_position * state.positions_seen(self.kv.window)
+    }
 }
 
 impl Graph {
-    /// Bytes one token must move, KV cache aside.
+    /// These steps, of which nobody knows yet how long they take.
+    pub fn new(steps: Vec<Step>) -> Graph {
+        Graph { steps, pace: Pace::default() }
+    }
+
+    /// Bytes of weights that one run must move.
     pub fn bytes(&self) -> u64 {
         self.steps.iter().map(|step| step.bytes).sum()
+    }
+
+    /// Bytes of KV caches that one run must move for every position that a token sees, windows aside.
+    pub fn kv_bytes_per_position(&self) -> u64 {
+        self.steps.iter().map(|step| step.kv.per_position).sum()
+    }
+
+    /// As [`Step::bytes_moved`], of all steps.
+    pub fn bytes_moved(&self, state: State) -> u64 {
+        self.steps.iter().map(|step| step.bytes_moved(state)).sum()
     }
 
     /// Dispatches of a run in this state.
@@ -310,6 +236,16 @@ impl Graph {
 }
 
 impl Extent {
+    /// How often the work of one token's workgroups is done.
+    pub(super) fn repeats(self, state: State) -> f64 {
+        let one = match self {
+            Extent::Fixed(_) | Extent::Splits(_) | Extent::IfSplit(..) => return 1.0,
+            Extent::TokensPer(_) | Extent::LogitsPer(_) => 1,
+            Extent::TokenRowsPer { rows_per_token, per_group } => rows_per_token.div_ceil(per_group),
+        };
+        f64::from(self.resolve(state)) / f64::from(one)
+    }
+
     /// Workgroups for this state.
     pub fn resolve(self, state: State) -> u32 {
         match self {

@@ -7,9 +7,11 @@ pub mod device;
 pub mod error;
 pub mod graph;
 mod memory;
+mod pace;
 pub mod pipeline;
 mod pipeline_cache;
 pub mod staging;
+pub mod submit;
 pub mod texture;
 pub mod timing;
 

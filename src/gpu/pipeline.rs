@@ -17,7 +17,8 @@ pub struct Kernel {
     /// With runtime checks?
     checked: bool,
     pub(super) layout: wgpu::BindGroupLayout,
-    pub(super) n_bindings: usize,
+    /// Buffers and textures that it binds, a uniform buffer of parameters aside.
+    pub n_bindings: usize,
     pub(super) params_bytes: usize,
     /// Empty before it is compiled; the compiler's words where it was refused.
     pipeline: OnceLock<Result<wgpu::ComputePipeline, String>>,
@@ -197,7 +198,7 @@ mod tests {
         };
         let y = gpu.buffer("y", 16).expect("small");
         let step = gpu.step("1 / 0", &shader, &[&y], 7u32, [Extent::Fixed(1); 3]).expect("valid");
-        gpu.run(&Graph { steps: vec![step] }, State::default()).expect("runs");
+        gpu.run(&Graph::new(vec![step]), State::default()).expect("runs");
         bytemuck::pod_read_unaligned(&gpu.read(&y).expect("read")[..4])
     }
 
@@ -257,11 +258,11 @@ mod tests {
                 Shader { spec, consts, snippets: vec![], bound_as: vec![], f16: false, subgroups: false };
             gpu.step("late", &shader, &[&y], (), [Extent::Fixed(1); 3]).expect("valid")
         };
-        let late = Graph { steps: vec![step(&GOOD, 33)] };
+        let late = Graph::new(vec![step(&GOOD, 33)]);
         gpu.run(&late, State::default()).expect("compiles and runs");
         assert_eq!(gpu.read(&y).expect("read")[0], 33);
         assert!(gpu.compile_seconds() > spent);
-        let refused = Graph { steps: vec![step(&BAD, 1)] };
+        let refused = Graph::new(vec![step(&BAD, 1)]);
         assert!(matches!(gpu.run(&refused, State::default()), Err(GpuError::Kernel { .. })));
     }
 

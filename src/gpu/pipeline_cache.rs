@@ -103,7 +103,7 @@ mod tests {
         };
         let y = gpu.buffer("y", 16).expect("small");
         let step = gpu.step("twice", &shader, &[&y], 21u32, [Extent::Fixed(1); 3]).expect("valid");
-        gpu.run(&Graph { steps: vec![step] }, State::default()).expect("runs");
+        gpu.run(&Graph::new(vec![step]), State::default()).expect("runs");
         assert_eq!(gpu.read(&y).expect("read")[0], 42);
     }
 

@@ -28,6 +28,9 @@ pub struct Params {
     pub window: u32,
     pub scale: f32,
     pub eps: f32,
+    pub norms_at: u32,
+    pub rope_at: u32,
+    pub partial_at: u32,
 }
 
 /// The kernel.
@@ -36,15 +39,26 @@ pub static SPEC: KernelSpec = KernelSpec {
     wgsl: include_str!("../../shaders/attend_decode.wgsl"),
     bindings: &[
         ("qkv", Access::Read),
-        ("norms", Access::Read),
-        ("rope", Access::Read),
+        ("tables", Access::Read),
         ("k_cache", Access::Write),
         ("v_cache", Access::Write),
         ("out", Access::Write),
-        ("partial", Access::Write),
         ("state", Access::Uniform),
     ],
-    params: &["group", "kv_heads", "parts", "x_stride", "out_stride", "context", "window", "scale", "eps"],
+    params: &[
+        "group",
+        "kv_heads",
+        "parts",
+        "x_stride",
+        "out_stride",
+        "context",
+        "window",
+        "scale",
+        "eps",
+        "norms_at",
+        "rope_at",
+        "partial_at",
+    ],
 };
 
 /// Fewest invocations per workgroup; a head wider than 4 × this needs more.
@@ -108,24 +122,23 @@ fn head_vectors(geometry: Geometry) -> u32 {
 pub struct Decode<'a> {
     /// [n_tokens, x_stride] f32: q heads, k heads, v heads.
     pub qkv: &'a Slice,
-    /// [2, head_dim] f32: weights of the q and the k norm; ignored without `qk_norm`.
-    pub norms: &'a Slice,
-    /// [context, rotary / 2] pairs of f32 (cos, sin).
-    pub rope: &'a Slice,
+    /// Norms and angles.
+    pub tables: rope_kv::Tables<'a>,
     /// [sequences, kv_heads, context, head_dim rounded up to 4], as [`kv`](crate::kernels::kv) says; written at the token's position.
     pub k_cache: &'a Slice,
     /// As `k_cache`.
     pub v_cache: &'a Slice,
-    /// [n_tokens, out_stride] f32.
+    /// [n_tokens, out_stride] f32, and from `partial_at` on [n_tokens, splits, heads, head_dim + 2] f32: the parts of sums
+    /// that are split.
     pub out: &'a Slice,
-    /// [n_tokens, splits, heads, head_dim + 2] f32.
-    pub partial: &'a Slice,
     /// [`State`](crate::gpu::graph::State).
     pub state: &'a Slice,
     /// Floats per row of qkv.
     pub x_stride: usize,
     /// Floats per row of out.
     pub out_stride: usize,
+    /// Floats of out before the parts of sums.
+    pub partial_at: usize,
     /// ε of the norms.
     pub eps: f32,
 }
@@ -151,19 +164,25 @@ pub fn steps(
         window: geometry.window as u32,
         scale: geometry.scale(),
         eps: decode.eps,
+        norms_at: decode.tables.norms_at as u32,
+        rope_at: decode.tables.rope_at as u32,
+        partial_at: decode.partial_at as u32,
     };
-    let Decode { qkv, norms, rope, k_cache, v_cache, out, partial, state, .. } = decode;
-    let bindings = [qkv, norms, rope, k_cache, v_cache, out, partial, state];
+    let Decode { qkv, tables, k_cache, v_cache, out, state, .. } = decode;
+    let bindings = [qkv, tables.slice, k_cache, v_cache, out, state];
     let grid = [Extent::Fixed(geometry.kv_heads as u32 * parts), Extent::TokensPer(1), Extent::Splits(split)];
-    let mut steps = vec![gpu.step(label, &shader(variant), &bindings, params, grid)?];
+    let step = gpu.step(label, &shader(variant), &bindings, params, grid)?;
+    let norm_bytes = if variant.rope.qk_norm { 2 * geometry.head_dim as u64 * 4 } else { 0 };
+    let mut steps = vec![step.moving(norm_bytes).reading(geometry.kv_bytes())];
     if split.splits > 1 {
         let params = attend_merge::Params {
             splits: split.splits,
             heads: geometry.heads as u32,
             out_stride: decode.out_stride as u32,
+            partial_at: decode.partial_at as u32,
         };
         let label = format!("{label} merge");
-        steps.push(attend_merge::step(gpu, &label, geometry.head_dim, split, [partial, out], params)?);
+        steps.push(attend_merge::step(gpu, &label, geometry.head_dim, split, out, params)?);
     }
     Ok(steps)
 }
@@ -312,32 +331,30 @@ impl Case {
         };
         let caches = [cache(43), cache(47)];
         let eps = 1e-6f32;
-        let slices = [check::floats(gpu, &qkv)?, check::floats(gpu, &norms)?, check::floats(gpu, &table)?];
+        let (qkv_slice, tables) = (check::floats(gpu, &qkv)?, rope_kv::check_tables(gpu, &norms, &table)?);
         let encoded = [0, 1].map(|i| kv.encode(&caches[i], row, context));
         let [k_cache, v_cache] = [gpu.upload("check k", &encoded[0])?, gpu.upload("check v", &encoded[1])?];
-        let out = check::marked(gpu, n * out_stride)?;
-        let partial = gpu.buffer(
-            "check partial",
-            (n * splits as usize * heads * attend_merge::partial_floats(head_dim)) as u64 * 4,
-        )?;
+        // Rows, untouched floats, parts of sums, untouched floats again.
+        let partial_at = n * out_stride + check::GUARD;
+        let partial_end = partial_at + n * splits as usize * heads * attend_merge::partial_floats(head_dim);
+        let out = check::marked(gpu, partial_end)?;
         let state = tokens.state();
         let state_slice = check::state(gpu, state)?;
         let decode = Decode {
-            qkv: &slices[0],
-            norms: &slices[1],
-            rope: &slices[2],
+            qkv: &qkv_slice,
+            tables: rope_kv::check_places(&tables, head_dim),
             k_cache: &k_cache,
             v_cache: &v_cache,
             out: &out,
-            partial: &partial,
             state: &state_slice,
             x_stride,
             out_stride,
+            partial_at,
             eps,
         };
         let split = Split { above: 0, splits, window: window as u32 };
         let steps = steps(gpu, "check", variant, split, decode)?;
-        gpu.run(&crate::gpu::Graph { steps }, state)?;
+        gpu.run(&crate::gpu::Graph::new(steps), state)?;
         let place =
             |sequence: usize, head: usize, p: usize| ((sequence * kv_heads + head) * context + p) * row;
         // (k or v of a token's own position, as the cache shall hold it, with the tolerance of what is stored)
@@ -390,8 +407,9 @@ impl Case {
             return Ok((shown, want));
         }
         let bytes = gpu.read(&out)?;
-        let got: Vec<f32> =
+        let mut got: Vec<f32> =
             bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        got.drain(partial_at..partial_end);
         // The token's own key and value as they were stored, which is checked apart: they may be rounded either way.
         let [stored, stored_values] = [&k_cache, &v_cache].map(|slice| gpu.read(slice));
         let [stored, stored_values] =

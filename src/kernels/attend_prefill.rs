@@ -73,7 +73,8 @@ pub fn step(gpu: &Gpu, label: &str, geometry: Geometry, attention: Attention<'_>
     };
     let rows = Extent::TokenRowsPer { rows_per_token: params.group, per_group: tile(geometry.head_dim).0 };
     let grid = [Extent::Fixed(geometry.kv_heads as u32), rows, Extent::Fixed(1)];
-    gpu.step(label, &shader(geometry), &attention.bindings(), params, grid)
+    let step = gpu.step(label, &shader(geometry), &attention.bindings(), params, grid)?;
+    Ok(step.reading(geometry.kv_bytes()))
 }
 
 /// Every variant, for the shader tests.

@@ -1,6 +1,6 @@
 //! What the two attention kernels have in common: geometry, reference; and bindings and checks of the one for prompts.
 
-use crate::gpu::graph::State;
+use crate::gpu::graph::{KvBytes, State};
 use crate::gpu::{Access, Gpu, GpuError, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
 use crate::kernels::kv::KvType;
@@ -31,6 +31,12 @@ impl Geometry {
     /// 1/√head_dim (Vaswani et al. 2017, eq. 1).
     pub fn scale(&self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    /// What a token reads of K and V of one layer.
+    pub fn kv_bytes(&self) -> KvBytes {
+        let per_position = 2 * self.kv_heads as u64 * self.kv.row_bytes(self.head_dim) as u64;
+        KvBytes { per_position, window: self.window as u32 }
     }
 
     /// Bytes of K (or V) of one layer.

@@ -26,7 +26,7 @@ pub enum Want {
 /// A NaN that no computation makes.
 const MARKER: u32 = 0x7fc0_dead;
 /// Guard elements after every output.
-const GUARD: usize = 64;
+pub(super) const GUARD: usize = 64;
 
 /// One check, ready to run on a device.
 pub struct Check {
@@ -162,7 +162,7 @@ pub fn state(gpu: &Gpu, state: State) -> Result<Slice, GpuError> {
 
 /// Runs one step for `state` and reads `output` as floats.
 pub fn finish(gpu: &Gpu, step: Step, state: State, output: &Slice) -> Result<Vec<f32>, GpuError> {
-    gpu.run(&Graph { steps: vec![step] }, state)?;
+    gpu.run(&Graph::new(vec![step]), state)?;
     let bytes = gpu.read(output)?;
     Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }

@@ -51,8 +51,10 @@ pub fn step(gpu: &Gpu, label: &str, part: &Part, tokens: &Slice, y: &Slice) -> R
     let params = Params { blocks, scale_words, first_row: part.first_row as u32, rows: part.rows as u32 };
     let grid = [Extent::Fixed(blocks.div_ceil(WG)), Extent::TokensPer(1), Extent::Fixed(1)];
     let bindings: [&dyn Bind; 4] = [&part.quants, &part.scales, tokens, y];
+    // A token has one row; the first part states it.
     let row_bytes = part.layout.quant_row_bytes + part.layout.scale_row_bytes;
-    Ok(gpu.step(label, &shader(part.dtype, part.store()), &bindings, params, grid)?.moving(row_bytes as u64))
+    let bytes = if part.first_row == 0 { row_bytes as u64 } else { 0 };
+    Ok(gpu.step(label, &shader(part.dtype, part.store()), &bindings, params, grid)?.moving(bytes))
 }
 
 /// Every variant, for the shader tests.

@@ -92,6 +92,11 @@ impl Linear<'_> {
         }
     }
 
+    /// Bytes of the bias.
+    pub fn bias_bytes(&self) -> u64 {
+        if self.bias.is_some() { self.part.rows as u64 * 4 } else { 0 }
+    }
+
     /// The slices in the order of [`BINDINGS`]. `empty` stands where there is no bias.
     pub fn bindings<'b>(&'b self, empty: &'b Slice) -> [&'b dyn Bind; 6] {
         let part = self.part;

@@ -78,7 +78,7 @@ pub fn step(gpu: &Gpu, label: &str, variant: Variant, linear: Linear<'_>) -> Res
     let grid = linear_grid((linear.part.rows as u32).div_ceil(variant.bm), z);
     let shader = shader(linear.part.dtype, variant);
     let step = gpu.step(label, &shader, &linear.bindings(&gpu.empty()), linear.params(), grid)?;
-    Ok(step.moving(linear.part.bytes()))
+    Ok(step.moving(linear.part.bytes() + linear.bias_bytes()))
 }
 
 /// Every variant, for the shader tests.

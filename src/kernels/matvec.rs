@@ -9,7 +9,7 @@ use crate::gpu::{Access, Bind, Const, Extent, Gpu, GpuError, KernelSpec, Shader,
 use crate::kernels::glu::Act;
 use crate::kernels::linear::{self, Linear};
 use crate::kernels::reduce;
-use crate::kernels::weights::{self, INT8, NATIVE, Store, snippet};
+use crate::kernels::weights::{self, BLOCK, INT8, NATIVE, Store, snippet};
 
 /// Parameters; see the shader.
 #[repr(C)]
@@ -29,9 +29,8 @@ pub static SPEC: KernelSpec = KernelSpec {
         ("quants", Access::Read),
         ("scales", Access::Read),
         ("x", Access::Read),
-        ("bias", Access::Read),
+        ("vectors", Access::Read),
         ("y", Access::Write),
-        ("norm", Access::Read),
         ("state", Access::Uniform),
     ],
     params: &[
@@ -354,12 +353,30 @@ pub fn fused_step(
     let empty = gpu.empty();
     let (norm_cols, norm_eps) = fused.norm.map_or((1, 0.0), |norm| (norm.cols as u32, norm.eps));
     let params = Params { linear: linear.params(), norm_cols, norm_eps };
-    let bias = linear.bias.unwrap_or(&empty);
-    let norm = fused.norm.map_or(&empty, |norm| norm.weight);
+    let both;
+    let vectors = match (fused.norm, linear.bias) {
+        (None, None) => &empty,
+        (Some(norm), None) => norm.weight,
+        (None, Some(bias)) => bias,
+        (Some(norm), Some(bias)) => {
+            both = joined(gpu, norm.weight, part.blocks() as u64 * BLOCK as u64 * 4, bias)?;
+            &both
+        }
+    };
     let x = constants.as_ref().unwrap_or(linear.x);
-    let bindings: [&dyn Bind; 7] = [&part.quants, &part.scales, x, bias, linear.y, norm, linear.state];
+    let bindings: [&dyn Bind; 6] = [&part.quants, &part.scales, x, vectors, linear.y, linear.state];
     let step = gpu.step(label, &shader, &bindings, params, grid)?;
-    Ok(step.moving(part.bytes() + fused.norm.map_or(0, |norm| norm.weight.bytes)))
+    // Of a stack of parts, the first reads the norm.
+    let norm_bytes = fused.norm.filter(|_| part.first_row == 0).map_or(0, |norm| norm.cols as u64 * 4);
+    Ok(step.moving(part.bytes() + norm_bytes + linear.bias_bytes()))
+}
+
+/// The weights of a norm, which take `norm_bytes`, and a bias in one buffer.
+fn joined(gpu: &Gpu, norm: &Slice, norm_bytes: u64, bias: &Slice) -> Result<Slice, GpuError> {
+    let slice = gpu.buffer("norm and bias", norm_bytes + bias.bytes)?;
+    gpu.copy(norm, 0, &slice.first(norm_bytes.min(norm.bytes)))?;
+    gpu.copy(bias, 0, &Slice { offset: slice.offset + norm_bytes, bytes: bias.bytes, ..slice.clone() })?;
+    Ok(slice)
 }
 
 /// Every variant, for the shader tests.

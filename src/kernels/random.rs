@@ -51,7 +51,7 @@ fn words(pattern: &Pattern, seed: u32, rows: &Range<usize>, row_bytes: usize) ->
 /// Fills a buffer. Waits until that is done.
 pub fn fill_words(gpu: &Gpu, data: &Slice, pattern: &Pattern, seed: u32) -> Result<(), GpuError> {
     let step = fill::step(gpu, data, pattern, seed)?;
-    gpu.run(&Graph { steps: vec![step] }, State::default())?;
+    gpu.run(&Graph::new(vec![step]), State::default())?;
     gpu.wait()
 }
 

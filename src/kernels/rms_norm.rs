@@ -69,7 +69,7 @@ pub fn step(gpu: &Gpu, label: &str, reduce: Reduce, norm: RmsNorm<'_>) -> Result
     let rows = if norm.of_logits { Extent::LogitsPer(1) } else { Extent::TokensPer(1) };
     let bindings = [norm.x, norm.weight, norm.y, norm.state];
     let grid = [rows, Extent::Fixed(1), Extent::Fixed(1)];
-    Ok(gpu.step(label, &shader(reduce), &bindings, params, grid)?.moving(norm.weight.bytes))
+    Ok(gpu.step(label, &shader(reduce), &bindings, params, grid)?.moving(norm.cols as u64 * 4))
 }
 
 /// Every variant, for the shader tests.

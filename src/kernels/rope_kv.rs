@@ -20,6 +20,8 @@ pub struct Params {
     pub q_stride: u32,
     pub context: u32,
     pub eps: f32,
+    pub norms_at: u32,
+    pub rope_at: u32,
 }
 
 /// The kernel.
@@ -28,14 +30,13 @@ pub static SPEC: KernelSpec = KernelSpec {
     wgsl: include_str!("../../shaders/rope_kv.wgsl"),
     bindings: &[
         ("qkv", Access::Read),
-        ("norms", Access::Read),
-        ("rope", Access::Read),
+        ("tables", Access::Read),
         ("q", Access::Write),
         ("k_cache", Access::Write),
         ("v_cache", Access::Write),
         ("state", Access::Uniform),
     ],
-    params: &["heads", "kv_heads", "x_stride", "q_stride", "context", "eps"],
+    params: &["heads", "kv_heads", "x_stride", "q_stride", "context", "eps", "norms_at", "rope_at"],
 };
 
 /// Invocations per workgroup.
@@ -82,15 +83,25 @@ pub fn shader(variant: Variant) -> Shader {
     }
 }
 
+/// What q and k are normed and rotated by, in one buffer.
+#[derive(Clone, Copy)]
+pub struct Tables<'a> {
+    /// [layers, 2, head_dim] f32: weights of the q and the k norm, where there are such norms; then
+    /// [context, rotary / 2] pairs of f32 (cos, sin).
+    pub slice: &'a Slice,
+    /// Pairs before the norms of this layer.
+    pub norms_at: usize,
+    /// Pairs before the angles.
+    pub rope_at: usize,
+}
+
 /// The buffers of one step.
 #[derive(Clone, Copy)]
 pub struct RopeKv<'a> {
     /// [n_tokens, x_stride] f32: q heads, k heads, v heads.
     pub qkv: &'a Slice,
-    /// [2, head_dim] f32: weights of the q and the k norm; ignored without `qk_norm`.
-    pub norms: &'a Slice,
-    /// [context, rotary / 2] pairs of f32 (cos, sin).
-    pub rope: &'a Slice,
+    /// Norms and angles.
+    pub tables: Tables<'a>,
     /// [n_tokens, q_stride] f32.
     pub q: &'a Slice,
     /// [kv_heads, context, head_dim rounded up to 4], as [`kv`](crate::kernels::kv) says.
@@ -117,11 +128,14 @@ pub fn step(gpu: &Gpu, label: &str, variant: Variant, buffers: RopeKv<'_>) -> Re
         q_stride: buffers.q_stride as u32,
         context: g.context as u32,
         eps: buffers.eps,
+        norms_at: buffers.tables.norms_at as u32,
+        rope_at: buffers.tables.rope_at as u32,
     };
-    let RopeKv { qkv, norms, rope, q, k_cache, v_cache, state, .. } = buffers;
-    let bindings = [qkv, norms, rope, q, k_cache, v_cache, state];
+    let RopeKv { qkv, tables, q, k_cache, v_cache, state, .. } = buffers;
+    let bindings = [qkv, tables.slice, q, k_cache, v_cache, state];
     let grid = [Extent::Fixed((g.heads + 2 * g.kv_heads) as u32), Extent::TokensPer(1), Extent::Fixed(1)];
-    gpu.step(label, &shader(variant), &bindings, params, grid)
+    let norm_bytes = if variant.qk_norm { 2 * g.head_dim as u64 * 4 } else { 0 };
+    Ok(gpu.step(label, &shader(variant), &bindings, params, grid)?.moving(norm_bytes))
 }
 
 /// Head geometries worth testing, with (rotary, interleaved, qk_norm).
@@ -193,7 +207,7 @@ fn run_case(
     let qkv = check::uniform(53, n * x_stride);
     let norms = check::uniform(59, 2 * head_dim);
     let rope = table(context, variant.rotary);
-    let slices = [check::floats(gpu, &qkv)?, check::floats(gpu, &norms)?, check::floats(gpu, &rope)?];
+    let (qkv_slice, tables) = (check::floats(gpu, &qkv)?, check_tables(gpu, &norms, &rope)?);
     // The cache is marked in words, of which one is several elements in types shorter than f32.
     let cache_words = tokens.sequences() * kv_heads * context * kv.row_bytes(head_dim) / 4;
     let outs = [
@@ -204,9 +218,8 @@ fn run_case(
     let state = tokens.state();
     let state_slice = check::state(gpu, state)?;
     let buffers = RopeKv {
-        qkv: &slices[0],
-        norms: &slices[1],
-        rope: &slices[2],
+        qkv: &qkv_slice,
+        tables: check_places(&tables, head_dim),
         q: &outs[0],
         k_cache: &outs[1],
         v_cache: &outs[2],
@@ -268,6 +281,17 @@ fn run_case(
     }
     got.extend(guards);
     Ok((got, want))
+}
+
+/// The buffer of [`Tables`] for checks: the layer of these norms is the second of two.
+pub fn check_tables(gpu: &Gpu, norms: &[f32], rope: &[f32]) -> Result<Slice, GpuError> {
+    let other = vec![f32::NAN; norms.len()];
+    check::floats(gpu, &[&other, norms, rope].concat())
+}
+
+/// Where everything is in what [`check_tables`] made.
+pub fn check_places(slice: &Slice, head_dim: usize) -> Tables<'_> {
+    Tables { slice, norms_at: head_dim, rope_at: 2 * head_dim }
 }
 
 /// A table of angles for checks: [context, rotary / 2] pairs (cos, sin).

@@ -399,7 +399,7 @@ mod tests {
                 };
                 let variant = Variants::of(&gpu).matvec(dtype, 1);
                 let steps = vec![matvec::step(&gpu, "y", variant, linear).expect("a step")];
-                gpu.run(&Graph { steps }, state).expect("runs");
+                gpu.run(&Graph::new(steps), state).expect("runs");
                 bytemuck::pod_collect_to_vec::<u8, f32>(&gpu.read(&y).expect("read"))[..rows].to_vec()
             };
             let (of_rows, of_tiles) = (product(Store::Rows), product(Store::Tiles));

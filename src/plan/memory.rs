@@ -84,7 +84,7 @@ pub fn activations(
     chunk: usize,
     logits: usize,
     sequences: usize,
-) -> [(&'static str, u64); 12] {
+) -> [(&'static str, u64); 11] {
     let floats = |rows: usize, cols: usize| rows as u64 * cols.next_multiple_of(BLOCK) as u64 * 4;
     let heads = spec.n_heads * spec.head_dim;
     // Per head the sum so far, its largest score and its denominator.
@@ -94,8 +94,7 @@ pub fn activations(
         ("normed", floats(chunk, spec.hidden)),
         ("qkv", floats(chunk, heads + 2 * spec.n_kv_heads * spec.head_dim)),
         ("queries", floats(chunk, heads)),
-        ("attention's parts", partial),
-        ("attended", floats(chunk, heads)),
+        ("attended", floats(chunk, heads) + partial),
         ("gate and up", floats(chunk, 2 * spec.intermediate)),
         ("activated", floats(chunk, spec.intermediate)),
         ("normed for logits", floats(logits, spec.hidden)),

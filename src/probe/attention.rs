@@ -37,7 +37,7 @@ pub(super) struct Space {
     qkv: Slice,
     rope: Slice,
     out: Slice,
-    partial: Slice,
+    partial_at: usize,
 }
 
 impl Space {
@@ -49,7 +49,8 @@ impl Space {
             Ok(slice)
         };
         let Geometry { heads, head_dim, context, .. } = geometry;
-        let parts = MANY * MOST_SPLITS as usize * heads;
+        let partial_at = TOKENS * heads * head_dim;
+        let partial = MANY * MOST_SPLITS as usize * heads * attend_merge::partial_floats(head_dim);
         Ok(Space {
             geometry,
             caches: (0..layers)
@@ -57,9 +58,8 @@ impl Space {
                 .collect::<Result<_, GpuError>>()?,
             qkv: check::floats(gpu, &check::uniform(41, TOKENS * x_stride(geometry)))?,
             rope: check::floats(gpu, &check::uniform(43, context * head_dim))?,
-            out: gpu.buffer("probe output", (TOKENS * heads * head_dim) as u64 * 4)?,
-            partial: gpu
-                .buffer("probe parts", (parts * attend_merge::partial_floats(head_dim)) as u64 * 4)?,
+            out: gpu.buffer("probe output", (partial_at + partial) as u64 * 4)?,
+            partial_at,
         })
     }
 
@@ -94,15 +94,14 @@ impl Space {
         let rope = rope_kv::Variant { geometry, rotary, interleaved: false, qk_norm: false, reduce };
         let decode = attend_decode::Decode {
             qkv: &self.qkv,
-            norms: &gpu.empty(),
-            rope: &self.rope,
+            tables: rope_kv::Tables { slice: &self.rope, norms_at: 0, rope_at: 0 },
             k_cache,
             v_cache,
             out: &self.out,
-            partial: &self.partial,
             state,
             x_stride: x_stride(geometry),
             out_stride: geometry.heads * geometry.head_dim,
+            partial_at: self.partial_at,
             eps: 1e-5,
         };
         attend_decode::steps(gpu, "probe", attend_decode::Variant { rope, broadcast }, split, decode)

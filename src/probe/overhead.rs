@@ -42,7 +42,7 @@ impl Subject {
         let data = gpu.buffer("overhead", WORDS * 4)?;
         let graph = |n: usize| {
             let steps = (0..n).map(|i| fill::step(gpu, &data, &Pattern::plain(Mask::ANY), i as u32));
-            Ok(Graph { steps: steps.collect::<Result<Vec<_>, GpuError>>()? })
+            Ok(Graph::new(steps.collect::<Result<Vec<_>, GpuError>>()?))
         };
         let (one, many) = (graph(1)?, graph(DISPATCHES)?);
         let steps: Vec<&Step> = many.steps.iter().collect();

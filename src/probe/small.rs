@@ -130,8 +130,7 @@ impl Space {
                 };
                 let rope = RopeKv {
                     qkv: &self.x,
-                    norms: &gpu.empty(),
-                    rope: &self.x,
+                    tables: rope_kv::Tables { slice: &self.x, norms_at: 0, rope_at: 0 },
                     q: &self.y,
                     k_cache: &self.cache[0],
                     v_cache: &self.cache[1],

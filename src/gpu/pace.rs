@@ -1,0 +1,132 @@
+//! How much work one submit may hold: a driver that waits longer than 2 s (Windows) or 5 s for a submit takes the GPU for
+//! hung, and a laptop's screen stands still meanwhile. What a graph took the last time tells.
+
+use std::iter::Peekable;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::gpu::graph::{Graph, State, Step};
+
+/// What one submit may take, seconds.
+const MOST_S: f64 = 0.1;
+/// Bytes per second, as long as nothing is measured: what slow adapters reach.
+const UNMEASURED: f64 = 5e9;
+
+/// Bytes of work per second at the last run of a graph, as bits of an f64; 0: it never ran.
+#[derive(Default)]
+pub(super) struct Pace(AtomicU64);
+
+impl Pace {
+    /// Bytes of work that take [`MOST_S`].
+    fn most(&self) -> f64 {
+        let measured = f64::from_bits(self.0.load(Ordering::Relaxed));
+        MOST_S * if measured > 0.0 { measured } else { UNMEASURED }
+    }
+}
+
+impl Step {
+    /// Bytes that it moves through its kernel: weights once per workgroup's tokens.
+    fn work(&self, state: State) -> f64 {
+        if self.groups(state).is_none() {
+            return 0.0;
+        }
+        let repeats: f64 = self.grid.iter().map(|extent| extent.repeats(state)).product();
+        // Caches: all that the sequences of a step hold is read once, that of a chunk once per workgroup's tokens.
+        let kv = self.kv.per_position as f64 * state.positions_seen(self.kv.window) as f64;
+        let kv_repeats = if state.sequence == State::EACH { 1.0 } else { repeats };
+        self.bytes as f64 * repeats + kv * kv_repeats
+    }
+}
+
+impl Graph {
+    /// Notes that a run in this state took so long, from its submit, or where it was submitted ahead from the end of the run
+    /// before, to its end. Later runs are cut into submits of a tenth of a second by that.
+    pub fn took(&self, state: State, time: Duration) {
+        let work: f64 = self.steps.iter().map(|step| step.work(state)).sum();
+        let rate = work / time.as_secs_f64().max(1e-6);
+        if rate > 0.0 && rate.is_finite() {
+            self.pace.0.store(rate.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// Submits of the next run in this state.
+    pub fn submits(&self, state: State) -> usize {
+        let mut steps = self.steps.iter().peekable();
+        let mut submits = 0;
+        while steps.peek().is_some() {
+            piece(&mut steps, self.work_per_submit(), state).for_each(drop);
+            submits += 1;
+        }
+        submits
+    }
+
+    /// Bytes of work that one submit may hold.
+    pub(super) fn work_per_submit(&self) -> f64 {
+        self.pace.most()
+    }
+}
+
+/// The next steps that one submit may hold, `most` bytes of work; at least one step that has work.
+pub(super) fn piece<'a, 's: 'a>(
+    steps: &'a mut Peekable<impl Iterator<Item = &'s Step>>,
+    most: f64,
+    state: State,
+) -> impl Iterator<Item = &'s Step> + 'a {
+    let mut sum = 0.0;
+    std::iter::from_fn(move || {
+        let step = steps.next_if(|step| sum == 0.0 || sum + step.work(state) <= most)?;
+        sum += step.work(state);
+        Some(step)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Access, AdapterChoice, Extent, Gpu, GpuOptions, KernelSpec, Shader};
+
+    static COUNT: KernelSpec = KernelSpec {
+        name: "count",
+        wgsl: "@group(0) @binding(0) var<storage, read_write> y: array<u32>;
+            @compute @workgroup_size(1) fn main() { y[0] += 1u; }",
+        bindings: &[("y", Access::Write)],
+        params: &[],
+    };
+
+    #[test]
+    fn what_took_long_is_cut_into_submits() {
+        let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default()).expect("device");
+        let y = gpu.buffer("y", 16).expect("a buffer");
+        let shader = Shader {
+            spec: &COUNT,
+            consts: vec![],
+            snippets: vec![],
+            bound_as: vec![],
+            f16: false,
+            subgroups: false,
+        };
+        // 0.1 GB for eight tokens.
+        let grid = [Extent::Fixed(1), Extent::Fixed(1), Extent::TokensPer(8)];
+        let step = |_| gpu.step("count", &shader, &[&y], (), grid).expect("a step").moving(100_000_000);
+        let graph = Graph::new((0..20).map(step).collect());
+        let one = State { n_tokens: 1, ..State::default() };
+        // 2 GB, at 5 GB/s 0.4 s.
+        assert_eq!(graph.submits(one), 4, "before anything is measured");
+        assert_eq!(graph.submits(State { n_tokens: 8, ..one }), 4, "eight tokens share the weights");
+        assert_eq!(graph.submits(State { n_tokens: 16, ..one }), 10, "the next eight read them again");
+        graph.took(one, Duration::from_millis(20));
+        assert_eq!(graph.submits(one), 1, "100 GB/s");
+        graph.took(one, Duration::from_secs(1));
+        assert_eq!(graph.submits(one), 10, "2 GB/s");
+        graph.took(one, Duration::from_secs(100));
+        assert_eq!(graph.submits(one), 20, "one step per submit, however slow");
+        graph.took(one, Duration::ZERO);
+        assert_eq!(graph.submits(one), 1, "an instant is no reason for absurd numbers");
+        // However it is cut, all of it runs once.
+        for seconds in [1, 100] {
+            graph.took(one, Duration::from_secs(seconds));
+            gpu.run(&graph, one).expect("runs");
+        }
+        assert_eq!(gpu.read(&y).expect("read")[..4], 40u32.to_le_bytes());
+    }
+}
