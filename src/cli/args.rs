@@ -197,7 +197,7 @@ pub(super) struct SampleArgs {
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
     /// Most tokens to generate [default: 256 when continuing a text; chat: until the answer ends]
-    #[arg(long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N")]
     pub(super) max_tokens: Option<usize>,
     /// Stop before this text; may be repeated
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use super::args::RunArgs;
 use super::open::Source;
+use super::subject::DEMO;
 use crate::engine::{EngineError, Model};
 use crate::tokenizer::Message;
 
@@ -35,10 +36,12 @@ pub(super) fn resolve(args: &RunArgs) -> anyhow::Result<(Source, Ask)> {
     Ok((source, ask))
 }
 
-/// (model, prompt); a single argument that is no path and does not look like one is the prompt.
+/// (model, prompt); a single argument that is no path and does not look like one is the prompt. `demo` is the demo model,
+/// unless there is a file or folder of that name.
 fn positionals<'a>(model: Option<&'a str>, prompt: Option<&'a str>) -> (Source, Option<&'a str>) {
     match (model, prompt) {
         (None, prompt) => (Source::Demo, prompt),
+        (Some(DEMO), prompt) if !Path::new(DEMO).exists() => (Source::Demo, prompt),
         (Some(text), None) if !is_path(text) => (Source::Demo, Some(text)),
         (Some(path), prompt) => (Source::Path(path.into()), prompt),
     }
@@ -107,6 +110,8 @@ mod tests {
         let path = |text: &str| Source::Path(text.into());
         for (model, prompt, want) in [
             (None, None, (Source::Demo, None)),
+            (Some("demo"), None, (Source::Demo, None)),
+            (Some("demo"), Some("Hello"), (Source::Demo, Some("Hello"))),
             (Some("Once upon a time"), None, (Source::Demo, Some("Once upon a time"))),
             (Some("Hello"), None, (Source::Demo, Some("Hello"))),
             (Some(""), None, (Source::Demo, Some(""))),
