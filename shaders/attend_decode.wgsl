@@ -29,12 +29,12 @@ struct Params {
 @group(0) @binding(5) var<uniform> state: State;
 
 const D4: u32 = (HEAD_DIM + 3u) / 4u;
-const HEADS: u32 = 4u * GV;           // MOST of them are used
+const HEADS: u32 = 4u * GV;           // of which MOST are used
 const SLICES: u32 = WG / D4;
 const_assert(SLICES > 0u);
 const LOWEST: f32 = -3.0e38;
 var<workgroup> q_scale: array<f32, HEADS + 1u>;        // of every query head, and of the key
-var<workgroup> q_tile: array<vec4<f32>, HEADS * D8>;   // [head, d8], rotated; zero where there is nothing
+var<workgroup> q_tile: array<vec4<f32>, MOST * D8>;    // [head, d8], rotated; zero where there is nothing
 var<workgroup> raw_own: array<vec4<f32>, 2u * D8>;     // this position: K, then V
 var<workgroup> k_own: array<vec4<f32>, D8>;            // the same as the cache keeps it
 var<workgroup> v_own: array<vec4<f32>, D8>;
@@ -166,7 +166,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
     }
     workgroupBarrier();
   }
-  for (var i = in.lane; i < HEADS * D8; i += WG) {
+  for (var i = in.lane; i < MOST * D8; i += WG) {
     let h = i / D8;
     let e = (i % D8) * 4u;
     var q = vec4<f32>();
@@ -215,7 +215,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
     for (var i = in.lane; i < D8; i += WG) {
       let k = k_own[i];
       let h = g * 4u * D8 + i;
-      own += vec4<f32>(dot(q_tile[h], k), dot(q_tile[h + D8], k), dot(q_tile[h + 2u * D8], k), dot(q_tile[h + 3u * D8], k));
+      own.x += dot(q_tile[h], k);
+      if (g * 4u + 1u < MOST) { own.y += dot(q_tile[h + D8], k); }
+      if (g * 4u + 2u < MOST) { own.z += dot(q_tile[h + 2u * D8], k); }
+      if (g * 4u + 3u < MOST) { own.w += dot(q_tile[h + 3u * D8], k); }
     }
     top[g] = select(vec4<f32>(LOWEST), wg_sum4(own, in) * params.scale, id.z == 0u);
     total[g] = select(vec4<f32>(), vec4<f32>(1.0), id.z == 0u && in.lane == 0u);

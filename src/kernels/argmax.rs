@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::base::AdapterKind;
 use crate::gpu::graph::State;
 use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
@@ -37,29 +38,54 @@ pub static SPEC: KernelSpec = KernelSpec {
     params: &["cols", "stride"],
 };
 
-/// The only variant.
-pub fn shader() -> Shader {
-    let consts = vec![("WG", Const::U32(256))];
+/// Invocations of a row's workgroup: as many as it may have.
+const WG: u32 = 256;
+/// The same on CPU adapters, where barriers cost.
+const WG_LANES: u32 = 16;
+
+/// The variant with workgroups of `wg`.
+fn shader(wg: u32) -> Shader {
+    let consts = vec![("WG", Const::U32(wg))];
     Shader { spec: &SPEC, consts, snippets: vec![], bound_as: vec![], f16: false, subgroups: false }
 }
 
 /// One dispatch over `rows` rows. `x`: [rows, stride] f32, `result`: `[rows]` of [`Best`].
 pub fn step(gpu: &Gpu, rows: u32, x: &Slice, result: &Slice, params: Params) -> Result<Step, GpuError> {
+    let wg = if gpu.facts().kind == AdapterKind::Cpu { WG_LANES } else { WG };
+    step_of(gpu, wg, rows, x, result, params)
+}
+
+fn step_of(
+    gpu: &Gpu,
+    wg: u32,
+    rows: u32,
+    x: &Slice,
+    result: &Slice,
+    params: Params,
+) -> Result<Step, GpuError> {
     let grid = [Extent::Fixed(rows), Extent::Fixed(1), Extent::Fixed(1)];
-    gpu.step("argmax", &shader(), &[x, result], params, grid)
+    gpu.step("argmax", &shader(wg), &[x, result], params, grid)
+}
+
+/// Every variant, for the shader tests.
+pub fn all() -> Vec<Shader> {
+    [WG_LANES, WG].map(shader).into()
 }
 
 /// Odd widths; ties, NaN, infinities, everything equal.
 pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for cols in [1usize, 2, 255, 256, 257, 1757, 50_000] {
-        let run = move |gpu: &Gpu| run_case(gpu, cols);
-        checks.push(Check::new("argmax", "argmax", format!("[5, {cols}]"), run).quick(cols == 257));
+        for wg in [WG_LANES, WG] {
+            let run = move |gpu: &Gpu| run_case(gpu, wg, cols);
+            let label = format!("[5, {cols}] in workgroups of {wg}");
+            checks.push(Check::new("argmax", "argmax", label, run).quick(cols == 257));
+        }
     }
     checks
 }
 
-fn run_case(gpu: &Gpu, cols: usize) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
+fn run_case(gpu: &Gpu, wg: u32, cols: usize) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
     let stride = cols + 3;
     let mut x = check::uniform(31, 5 * stride);
     x[stride + cols / 2] = 7.0;
@@ -76,7 +102,7 @@ fn run_case(gpu: &Gpu, cols: usize) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
     let x_slice = check::floats(gpu, &x)?;
     let result = check::marked(gpu, 5 * 4)?;
     let params = Params { cols: cols as u32, stride: stride as u32 };
-    let raw = check::finish(gpu, step(gpu, 5, &x_slice, &result, params)?, State::default(), &result)?;
+    let raw = check::finish(gpu, step_of(gpu, wg, 5, &x_slice, &result, params)?, State::default(), &result)?;
     let exact = |value: f64| Want::Near { value, tolerance: 0.0 };
     let (mut got, mut want) = (Vec::new(), Vec::new());
     for (row, found) in x.chunks_exact(stride).zip(raw.chunks_exact(4)) {

@@ -62,7 +62,7 @@ pub fn all_shaders() -> Vec<Shader> {
     shaders.extend(attend_merge::all());
     shaders.extend(attend_prefill::all());
     shaders.extend(glu::all());
-    shaders.push(argmax::shader());
+    shaders.extend(argmax::all());
     shaders.push(top_k::shader());
     shaders.push(penalize::shader());
     shaders.push(sample::shader());
