@@ -122,6 +122,9 @@ fn absurd_wishes_are_refused() {
         (&["bench", "demo", "-r", "0"], "--repetitions"),
         (&["bench", "demo", "-n", "8", "-b", "99", "-p", "0", "--no-plan"], "1 to 16 sequences"),
         (&["bench", "plan", "demo", "--quants", "q9"], "q9"),
+        (&["bench", "load", "demo"], "reading a file is measured here: give a model folder"),
+        (&["bench", "load", "shape:SmolLM2-135M:q4_0"], "has no weights"),
+        (&["bench", "load", "not-there.gguf"], "not-there.gguf: no model here"),
         (&["run", "A fox", "--min-tps", "-1"], "--min-tps"),
     ] {
         let (code, out, err) = run(SHARED, arguments);

@@ -1,6 +1,6 @@
 //! `anygpu bench load`: how fast a file becomes weights on the adapter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
@@ -8,9 +8,11 @@ use serde_json::json;
 
 use super::args::{DeviceArgs, LoadArgs};
 use super::bench_text::table;
+use super::subject::DEMO;
 use super::{DONE, Exit, interrupt, open, print, print_json};
 use crate::bench::load;
 use crate::bench::speed::median;
+use crate::model::shapes::ShapeRef;
 use crate::plan::choose::{bytes, figure};
 
 const MOST_REPETITIONS: usize = 10_000;
@@ -30,11 +32,25 @@ pub(super) struct LoadBenchArgs {
     load: LoadArgs,
 }
 
+/// Refuses what other commands know by name.
+fn check_is_file(model: &Path) -> anyhow::Result<()> {
+    let name = model.to_string_lossy();
+    let why = if name == DEMO && !model.exists() {
+        "is part of the program"
+    } else if ShapeRef::parse(&name).is_some() {
+        "has no weights"
+    } else {
+        return Ok(());
+    };
+    bail!("bench load: {name} {why}, and reading a file is measured here: give a model folder or .gguf file")
+}
+
 /// Runs the command.
 pub(super) fn run(args: &LoadBenchArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
     if !(1..=MOST_REPETITIONS).contains(&args.repetitions) {
         bail!("--repetitions: expected 1 to {MOST_REPETITIONS}, found {}", args.repetitions);
     }
+    check_is_file(&args.model)?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
     let bar = open::bar(3 * args.repetitions as u64, "loading again and again {wide_bar} {elapsed}");
