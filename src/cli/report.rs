@@ -25,6 +25,10 @@ pub(super) struct Rates {
     pub(super) bytes_per_token: u64,
     /// `bytes_per_token` × `decode_tok_s`, in 10⁹ bytes.
     pub(super) gb_s: f64,
+    /// Seconds per token after the first that the host spent recording; one step at a time also submitting.
+    pub(super) host_s: f64,
+    /// Seconds per such token that the GPU had nothing to do, at most.
+    pub(super) gpu_idle_s: f64,
 }
 
 impl Rates {
@@ -42,6 +46,8 @@ impl Rates {
             decode_tok_s,
             bytes_per_token,
             gb_s: bytes_per_token as f64 * decode_tok_s / 1e9,
+            host_s: done.host_s,
+            gpu_idle_s: done.idle_s,
         }
     }
 
