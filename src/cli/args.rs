@@ -94,8 +94,9 @@ pub(super) struct DeviceArgs {
     /// Ask for WebGPU's default limits only (128 MiB per binding, 16 KiB workgroup memory)
     #[arg(long, global = true)]
     pub(super) default_limits: bool,
-    /// Keep runtime checks in shaders. They are left out where every kernel was verified without them, before its first
-    /// use: that is faster, on software adapters a lot. If anything looks wrong, see whether it still does with this
+    /// Keep runtime checks in shaders. They are left out, which is faster, on software adapters a lot, unless the short
+    /// verification before an adapter's first use (`anygpu verify --quick`) finds something that is right only with them.
+    /// If anything looks wrong, see whether it still does with this
     #[arg(long, global = true)]
     pub(super) checked: bool,
     /// Do not use what `anygpu tune` found: kernels run as by default
