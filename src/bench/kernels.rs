@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::engine::{Batch, EngineError, Model};
 use crate::gpu::Step;
 use crate::kernels::attend_merge;
-use crate::kernels::attention::Geometry;
 use crate::kernels::variants::Variants;
 use crate::probe::Clock;
 
@@ -79,7 +78,8 @@ pub fn measure(
         let steps = &kinds[&key];
         let measured = clock.slope_of(steps, state)?;
         let weights: u64 = steps.iter().map(|step| step.bytes).sum();
-        let (bytes, ops) = work(model, &key.0, sequences, position, steps.len(), weights);
+        let kv = steps.iter().map(|step| step.bytes_moved(state)).sum::<u64>() - weights;
+        let (bytes, ops) = work(model, &key.0, sequences, position, steps.len(), (weights, kv));
         rows.push(Row {
             step: key.0,
             kernel: key.1,
@@ -106,12 +106,11 @@ fn work(
     sequences: usize,
     position: usize,
     dispatches: usize,
-    weights: u64,
+    (weights, kv): (u64, u64),
 ) -> (u64, u64) {
     let spec = model.spec();
     let n = sequences as u64;
     let floats = |width: usize| n * width as u64 * 4 * dispatches as u64;
-    let geometry: Geometry = crate::engine::forward::geometry(spec, model.sizes(), 0);
     let heads = spec.n_heads * spec.head_dim;
     let qkv = heads + 2 * spec.n_kv_heads * spec.head_dim;
     let matrix = |rows: usize, cols: usize| {
@@ -125,9 +124,7 @@ fn work(
         "logits" => matrix(spec.vocab, spec.hidden),
         "attention" => {
             let seen = (position + 1) as u64;
-            let per_position = 2 * geometry.cache_bytes() / model.sizes().context as u64;
-            let kv = n * seen * per_position * dispatches as u64;
-            (kv + 2 * floats(heads), 4 * n * seen * (heads * dispatches) as u64)
+            (weights + kv + 2 * floats(heads), 4 * n * seen * (heads * dispatches) as u64)
         }
         "attention merge" => {
             let parts = Variants::of(model.gpu()).split(spec.n_kv_heads).splits as usize;

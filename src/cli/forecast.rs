@@ -209,7 +209,7 @@ pub(super) struct Closing {
     between_s: f64,
     /// Seconds per token that grew with the position: attention.
     growth_s: f64,
-    /// Seconds per token that the host spent recording; one step at a time also submitting.
+    /// Seconds per token that the host spent recording.
     host_s: f64,
     /// Seconds per token that the GPU had nothing to do.
     idle_s: f64,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::engine::forward::geometry;
 use crate::engine::{GenerateOptions, Generation, Session};
+use crate::gpu::graph::State;
 
 /// Times and rates of one generation.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -25,8 +25,10 @@ pub(super) struct Rates {
     pub(super) bytes_per_token: u64,
     /// `bytes_per_token` × `decode_tok_s`, in 10⁹ bytes.
     pub(super) gb_s: f64,
-    /// Seconds per token after the first that the host spent recording; one step at a time also submitting.
+    /// Seconds per token after the first that the host spent recording.
     pub(super) host_s: f64,
+    /// Seconds per such token in the driver's submit, which may wait for the submit before it.
+    pub(super) submit_s: f64,
     /// Seconds per such token that the GPU had nothing to do, at most.
     pub(super) gpu_idle_s: f64,
 }
@@ -36,7 +38,8 @@ impl Rates {
     pub(super) fn of(session: &Session<'_>, done: &Generation, load: Duration, compile_s: f64) -> Rates {
         let steps = done.ids.len().saturating_sub(1);
         let mean = session.position().saturating_sub(steps / 2);
-        let bytes_per_token = session.graphs().decode.bytes() + kv_bytes(session, mean);
+        let state = State { pos: mean as u32, n_tokens: 1, ..State::default() };
+        let bytes_per_token = session.graphs().decode.bytes_moved(state);
         let decode_tok_s = if steps == 0 { 0.0 } else { done.decode_rate() };
         Rates {
             load_s: (load.as_secs_f64() - compile_s).max(0.0),
@@ -47,6 +50,7 @@ impl Rates {
             bytes_per_token,
             gb_s: bytes_per_token as f64 * decode_tok_s / 1e9,
             host_s: done.host_s,
+            submit_s: done.submit_s,
             gpu_idle_s: done.idle_s,
         }
     }
@@ -76,17 +80,6 @@ fn rate(per_second: f64) -> String {
     if per_second < 100.0 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
 }
 
-/// Bytes of K and V that a token at position `pos` reads.
-fn kv_bytes(session: &Session<'_>, pos: usize) -> u64 {
-    let (spec, sizes) = (session.model().spec(), session.model().sizes());
-    let layer = |i: usize| {
-        let geometry = geometry(spec, sizes, i);
-        let seen = (pos + 1).min(spec.window_of(i).unwrap_or(usize::MAX)) as u64;
-        2 * geometry.cache_bytes() / sizes.context as u64 * seen
-    };
-    (0..spec.n_layers).map(layer).sum()
-}
-
 /// The object of `run --json`.
 pub(super) fn object(
     session: &Session<'_>,
@@ -104,6 +97,7 @@ pub(super) fn object(
         "finish": done.finish,
         "prompt_ids": prompt_ids,
         "timings": rates,
+        "timeline": done.timeline,
         "adapter": loaded.gpu().facts(),
         "adapter_reason": loaded.gpu().why(),
         "shader_checks": loaded.gpu().is_checked(),
