@@ -6,7 +6,7 @@
 //! A model file goes in, text comes out. Loading turns the file into a [`ModelSpec`](model::ModelSpec) (what the
 //! model is, as data) and weights on the GPU; a [`Session`](engine::Session) turns both into a static list of
 //! dispatches. One list runs one token, another runs a chunk of a prompt. Per token there is one compute pass and one
-//! submit, and only what the sampler needs is read back.
+//! submit (more where a token takes longer than a tenth of a second), and only what the sampler needs is read back.
 //!
 //! ```no_run
 //! use anygpu::engine::{GenerateOptions, LoadOptions, Model, Session, first_use};
@@ -111,7 +111,9 @@
 //! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), with a penalty
 //! for what was said lately ([`kernels::penalize`]) or without, is fed to the next step on the GPU, a few steps are submitted
 //! before the first is read, and the host reads along. Samplers that need more than the 64 best, or look back over more than
-//! 256 tokens, run one step at a time on the host. While a chat waits, [`engine::heartbeat`] keeps a Mac from taking weights away.
+//! 256 tokens, run one step at a time on the host. A graph notes how long it took, and what is longer than a tenth of a second is
+//! cut into several submits ([`gpu::Graph::took`]): drivers take a GPU for hung that works on one for seconds, and a screen stands
+//! still meanwhile. While a chat waits, [`engine::heartbeat`] keeps a Mac from taking weights away.
 //!
 //! ## How a speed is predicted
 //!
@@ -128,8 +130,8 @@
 //! 1. Data flows one way through the layers. `formats`, `quant`, `tokenizer`, `model` and `plan` know neither GPU nor threads nor clock.
 //! 2. Everything runs within WebGPU's default limits, without `shader-f16`, subgroups or immediates; these only make it
 //!    faster. Barriers stand in uniform control flow only.
-//! 3. GPU work is data ([`gpu::Graph`]) before it is commands. Every [`gpu::Step`] states the bytes that it must move:
-//!    rates in reports are computed from that.
+//! 3. GPU work is data ([`gpu::Graph`]) before it is commands. Every [`gpu::Step`] states the bytes of weights that it must
+//!    move and what it reads of KV caches: rates in reports are computed from that.
 //! 4. A kernel, its parameters, its f64 reference and its checks change together. `tests/shaders.rs` compares WGSL and Rust
 //!    by reflection, `tests/kernels.rs` the results.
 //! 5. No number from a file sizes an allocation unchecked, and nothing from a file or a user panics: errors say what,
