@@ -87,7 +87,7 @@ def summary(result):
     for name, runs in result["demo"].items():
         tok_s = [run["timings"]["decode_tok_s"] for run in runs]
         line = f"{name}: {median(tok_s):.0f} tok/s ({min(tok_s):.0f} to {max(tok_s):.0f}), " \
-               f"{runs[0]['per_token']['dispatches']} dispatches, {runs[0]['per_token']['submits']} submits per token"
+               f"{runs[0]['per_token']['dispatches']} dispatches, {median(run['per_token']['submits'] for run in runs):.2f} submits per token"
         if "submit_s" in runs[0]["timings"]:
             share = lambda key: [run["timings"][key] * run["timings"]["decode_tok_s"] * 100 for run in runs]
             micro = lambda key: [run["timings"][key] * 1e6 for run in runs]
@@ -95,7 +95,7 @@ def summary(result):
                 line += f"; {what} {median(micro(key)):.0f} µs, {median(share(key)):.1f} % (at most {max(share(key)):.1f})"
             early = [sum(b[0] < a[2] for a, b in zip(run["timeline"], run["timeline"][1:])) for run in runs]
             line += f"; {min(early)} to {max(early)} of {len(runs[0]['timeline']) - 1} submits began before the step " \
-                    "ahead of theirs was done"
+                    "ahead of theirs was seen done"
         print(line)
     print("texts equal:", len({run["text_sha"] for runs in result["demo"].values() for run in runs}) == 1)
     for model, runs in result["batch"].items():
@@ -104,7 +104,9 @@ def summary(result):
         print(f"{model.split('/')[-1]}: a step of eight costs {median(ratios):.2f} steps of one ({min(ratios):.2f} to "
               f"{max(ratios):.2f}; of the fastest {best:.2f})")
     for file, runs in result["load"].items():
-        print(f"{file.split('/')[-1]}: {json.dumps({k: v for k, v in runs[0].items() if isinstance(v, (int, float))})}")
+        share = [run["pct_of_allowed"] for run in runs]
+        print(f"{file.split('/')[-1]}: loading at {median(share):.0f} % of what reading and writing allow "
+              f"({min(share):.0f} to {max(share):.0f})")
 
 
 def main():

@@ -110,7 +110,8 @@ fn one_object_with_everything() {
         json(&["run", DEMO, "A fox", "--json", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
     assert_eq!(got["ids"].as_array().map(Vec::len), Some(9), "{got}");
     assert_eq!(got["finish"], "length");
-    assert_eq!(got["per_token"]["submits"], 1);
+    assert_eq!(got["per_token"]["submits"], 1.0);
+    assert_eq!(got["timeline"].as_array().map(Vec::len), Some(8), "a step per token after the first: {got}");
     let layers = got["model"]["layers"].as_u64().expect("layers");
     let dispatches = got["per_token"]["dispatches"].as_u64().expect("dispatches");
     assert_eq!(dispatches, 5 * layers + 3, "{layers} layers");

@@ -60,6 +60,7 @@ fn the_planner_counts_what_the_engine_does() {
                 assert_eq!(graph.bytes(), weights + 4 * matrices.vector_floats + row, "{what}");
                 let kv = memory::kv_bytes_per_token(&spec, KvType::F16);
                 assert_eq!(graph.kv_bytes_per_position(), kv, "{what}");
+                // Of parameters there is another, where adapters have no immediates.
                 assert!(graph.steps.iter().all(|step| step.kernel.n_bindings <= 6), "{what}: bindings");
             }
             let mut batch = Batch::new(&model, 3).expect("a batch");

@@ -10,7 +10,7 @@ mod engine;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use anygpu::base::AdapterKind;
+use anygpu::base::{AdapterKind, DType};
 use anygpu::engine::{Batch, GenerateOptions, LoadOptions, Logits, Model, SamplerOptions, Session};
 use anygpu::gpu::graph::State;
 use anygpu::gpu::{Gpu, GpuOptions};
@@ -223,6 +223,26 @@ fn tuned_variants_say_the_same() {
         println!("set {set}: logits off by {worst:.1e}");
         assert!(worst <= MOVED, "set {set}: off by {worst}");
         reference.check(&tuned, &format!("set {set}"));
+    }
+}
+
+/// Ahead, one at a time and together with weights of other types, whose texts are their own.
+#[test]
+fn quantized_weights_say_the_same_ahead_and_together() {
+    let Reference { prompts, texts } = Reference::get();
+    let gpu = engine::gpu();
+    for dtype in [DType::F16, DType::Q8_0, DType::Q4_0, DType::Q4K] {
+        let options = LoadOptions { quant: Some(dtype), context: Some(288), ..exact() };
+        let model = Model::demo(&gpu, &options).expect("the demo model");
+        let [single, ahead] = alone(&model, &prompts[SPLIT]);
+        assert_eq!(single, ahead, "{dtype}");
+        assert_eq!(together(&model, &prompts[SPLIT]), single, "{dtype}");
+        let [single, ahead] = alone(&model, &prompts[WHOLE]);
+        assert_eq!(single, ahead, "{dtype}");
+        assert_eq!(together(&model, &prompts[WHOLE]), single, "{dtype}");
+        let same = single.iter().zip(&texts[WHOLE]).filter(|(a, b)| a == b).count();
+        println!("{dtype}: {same} of {} texts as in bf16", single.len());
+        assert!(dtype != DType::Q4_0 || same < single.len(), "{dtype}: is it quantized?");
     }
 }
 

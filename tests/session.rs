@@ -187,8 +187,8 @@ fn a_gpu_that_waits_for_the_host_is_counted() {
     let options = GenerateOptions { max_tokens: Some(12), ignore_eos: true, ..GenerateOptions::default() };
     let busy = session.generate(&[5, 6, 7], &options, &mut |_| true).expect("generates");
     assert_eq!((busy.timeline.len(), busy.step_s.len()), (11, 11));
-    for [begun, submitted, done] in &busy.timeline {
-        assert!(0.0 <= *begun && begun <= submitted && submitted <= done, "{begun} {submitted} {done}");
+    for [begun, handed, done] in &busy.timeline {
+        assert!(0.0 <= *begun && begun <= handed && handed <= done, "{begun} {handed} {done}");
     }
     let overlap = |timeline: &[[f64; 3]]| timeline.windows(2).filter(|pair| pair[1][0] < pair[0][2]).count();
     assert!(overlap(&busy.timeline) >= 8, "submitted before the step before was done: {:?}", busy.timeline);

@@ -79,7 +79,8 @@ pub fn measure(
         let measured = clock.slope_of(steps, state)?;
         let weights: u64 = steps.iter().map(|step| step.bytes).sum();
         let kv = steps.iter().map(|step| step.bytes_moved(state)).sum::<u64>() - weights;
-        let (bytes, ops) = work(model, &key.0, sequences, position, steps.len(), (weights, kv));
+        let seen = steps.iter().map(|step| state.positions_seen(step.kv.window)).sum();
+        let (bytes, ops) = work(model, &key.0, sequences, steps.len(), weights, (kv, seen));
         rows.push(Row {
             step: key.0,
             kernel: key.1,
@@ -99,14 +100,14 @@ fn kind(label: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// (bytes, operations) of all steps of a kind.
+/// (bytes, operations) of all steps of a kind. `weights`: bytes; `kv`: bytes of caches, and positions seen.
 fn work(
     model: &Model,
     kind: &str,
     sequences: usize,
-    position: usize,
     dispatches: usize,
-    (weights, kv): (u64, u64),
+    weights: u64,
+    (kv, seen): (u64, u64),
 ) -> (u64, u64) {
     let spec = model.spec();
     let n = sequences as u64;
@@ -122,10 +123,7 @@ fn work(
         "gate and up" => matrix(2 * spec.intermediate, spec.hidden),
         "down" => matrix(spec.hidden, spec.intermediate),
         "logits" => matrix(spec.vocab, spec.hidden),
-        "attention" => {
-            let seen = (position + 1) as u64;
-            (weights + kv + 2 * floats(heads), 4 * n * seen * (heads * dispatches) as u64)
-        }
+        "attention" => (weights + kv + 2 * floats(heads), 4 * seen * heads as u64),
         "attention merge" => {
             let parts = Variants::of(model.gpu()).split(spec.n_kv_heads).splits as usize;
             let read = floats(parts * spec.n_heads * attend_merge::partial_floats(spec.head_dim));

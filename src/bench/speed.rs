@@ -101,7 +101,7 @@ pub fn run(
     let compile_s = started.elapsed().as_secs_f64();
     let pipelines_s = gpu.compile_seconds() - compiled_before;
     let mut seconds = Vec::with_capacity(repeats);
-    let host_before = gpu.host_time();
+    let host_before = gpu.host_work();
     for done in 0..repeats {
         if !go_on(done) {
             return Err(EngineError::Cancelled);
@@ -124,7 +124,7 @@ pub fn run(
         0 => batch.graphs().prefill.dispatches(State { n_tokens: 2, ..State::default() }),
         _ => batch.step_graph().dispatches(batch.state()),
     };
-    let host = gpu.host_time() - host_before;
+    let host = gpu.host_work() - host_before;
     let host_s = (host.record_s + host.submit_s) / units;
     Ok(Samples { test, seconds, compile_s, pipelines_s, host_s, dispatches })
 }

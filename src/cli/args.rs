@@ -213,7 +213,8 @@ pub(super) struct SampleArgs {
 
 #[derive(Args, Default)]
 pub(super) struct RunArgs {
-    /// A folder with config.json and safetensors, or a .gguf file; without it the built-in demo model.
+    /// A folder with config.json and safetensors, or a .gguf file; without it, or as demo, the built-in
+    /// demo model.
     /// A single argument that is no path is taken as PROMPT
     #[arg(value_name = "MODEL")]
     pub(super) model: Option<String>,
@@ -274,7 +275,7 @@ pub(super) struct VerifyArgs {
 
 #[derive(Args)]
 pub(super) struct LogitsArgs {
-    /// A model folder or .gguf file
+    /// A model folder or .gguf file, or demo
     pub(super) model: PathBuf,
     #[command(flatten)]
     pub(super) input: LogitsInput,
@@ -310,7 +311,7 @@ pub(super) enum PromptPath {
 
 #[derive(Args)]
 pub(super) struct PerplexityArgs {
-    /// A model folder or .gguf file
+    /// A model folder or .gguf file, or demo
     pub(super) model: PathBuf,
     /// The text to predict
     #[arg(long, value_name = "FILE")]

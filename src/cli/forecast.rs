@@ -166,7 +166,7 @@ impl Forecast {
             first_s: first,
             between_s: between,
             growth_s: (growth(steps) * position as f64).min((achieved_s - between).max(0.0)),
-            host_s: done.host_s,
+            host_s: done.host_per_step().0,
             idle_s: done.idle_s,
         };
         // Predictions are of exact activations.
@@ -211,7 +211,7 @@ pub(super) struct Closing {
     growth_s: f64,
     /// Seconds per token that the host spent recording.
     host_s: f64,
-    /// Seconds per token that the GPU had nothing to do.
+    /// Seconds per token that the GPU had nothing to do, at most.
     idle_s: f64,
 }
 

@@ -12,7 +12,7 @@ use crate::engine::{Logits, Model, Session};
 /// Runs the command.
 pub(super) fn run(args: &LogitsArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let gpu = open::gpu(device)?;
-    let model = open::model(&gpu, &Source::Path(args.model.clone()), &args.load)?;
+    let model = open::model(&gpu, &Source::of(&args.model), &args.load)?;
     let ids = match (&args.input.text, &args.input.ids) {
         (Some(text), _) => prompt::raw_ids(&model, text)?,
         (None, ids) => ids.clone().unwrap_or_default(),

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{DeviceArgs, LoadArgs};
 use super::interrupt;
+use super::subject::DEMO;
 use crate::base::AdapterKind;
 use crate::engine::{EngineError, LoadOptions, Model, first_use};
 use crate::gpu::{AdapterChoice, Gpu};
@@ -24,6 +25,14 @@ pub(super) enum Source {
     Demo,
     /// A folder or file.
     Path(PathBuf),
+}
+
+impl Source {
+    /// `demo` is the demo model, unless there is a file or folder of that name.
+    pub(super) fn of(text: impl Into<PathBuf>) -> Source {
+        let path = text.into();
+        if path.as_os_str() == DEMO && !path.exists() { Source::Demo } else { Source::Path(path) }
+    }
 }
 
 impl std::fmt::Display for Source {

@@ -8,8 +8,10 @@ use serde_json::json;
 use super::args::{DeviceArgs, PerplexityArgs, WindowsArg};
 use super::open::{self, Source, note, tell};
 use super::{DONE, print, print_json};
+use crate::engine::model::DEMO_FILES;
 use crate::engine::perplexity::{Windows, perplexity};
 use crate::engine::{EngineError, Session};
+use crate::formats::Archive;
 
 /// Window when none is asked for, if the model was trained for as much.
 pub(super) const DEFAULT_WINDOW: usize = 512;
@@ -19,8 +21,8 @@ pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<
     let text = std::fs::read_to_string(&args.file).with_context(|| args.file.display().to_string())?;
     let gpu = open::gpu(device)?;
     let mut options = args.load.options();
-    let source = Source::Path(args.model.clone());
-    options.context = Some(options.context.map_or_else(|| default_window(args), Ok)?);
+    let source = Source::of(&args.model);
+    options.context = Some(options.context.map_or_else(|| default_window(&source), Ok)?);
     let model = open::load(&gpu, &source, &options)?;
     let tokenizer = model.tokenizer()?;
     let ids = tokenizer.encode(&text, true, false).map_err(EngineError::from)?;
@@ -69,8 +71,11 @@ pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<
 }
 
 /// The window for a model that is not loaded yet: its description alone is read.
-fn default_window(args: &PerplexityArgs) -> Result<usize, EngineError> {
-    let archive = crate::formats::Archive::open(&args.model)?;
+fn default_window(source: &Source) -> Result<usize, EngineError> {
+    let archive = match source {
+        Source::Demo => Archive::from_memory(DEMO_FILES)?,
+        Source::Path(path) => Archive::open(path)?,
+    };
     let spec = crate::model::ModelSpec::from_archive(&archive)?;
     Ok(spec.max_context.min(DEFAULT_WINDOW))
 }

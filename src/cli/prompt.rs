@@ -36,14 +36,12 @@ pub(super) fn resolve(args: &RunArgs) -> anyhow::Result<(Source, Ask)> {
     Ok((source, ask))
 }
 
-/// (model, prompt); a single argument that is no path and does not look like one is the prompt. `demo` is the demo model,
-/// unless there is a file or folder of that name.
+/// (model, prompt); a single argument that is no path and does not look like one is the prompt.
 fn positionals<'a>(model: Option<&'a str>, prompt: Option<&'a str>) -> (Source, Option<&'a str>) {
     match (model, prompt) {
         (None, prompt) => (Source::Demo, prompt),
-        (Some(DEMO), prompt) if !Path::new(DEMO).exists() => (Source::Demo, prompt),
-        (Some(text), None) if !is_path(text) => (Source::Demo, Some(text)),
-        (Some(path), prompt) => (Source::Path(path.into()), prompt),
+        (Some(text), None) if text != DEMO && !is_path(text) => (Source::Demo, Some(text)),
+        (Some(path), prompt) => (Source::of(path), prompt),
     }
 }
 

@@ -40,6 +40,7 @@ impl Rates {
         let mean = session.position().saturating_sub(steps / 2);
         let state = State { pos: mean as u32, n_tokens: 1, ..State::default() };
         let bytes_per_token = session.graphs().decode.bytes_moved(state);
+        let (host_s, submit_s, _) = done.host_per_step();
         let decode_tok_s = if steps == 0 { 0.0 } else { done.decode_rate() };
         Rates {
             load_s: (load.as_secs_f64() - compile_s).max(0.0),
@@ -49,8 +50,8 @@ impl Rates {
             decode_tok_s,
             bytes_per_token,
             gb_s: bytes_per_token as f64 * decode_tok_s / 1e9,
-            host_s: done.host_s,
-            submit_s: done.submit_s,
+            host_s,
+            submit_s,
             gpu_idle_s: done.idle_s,
         }
     }
@@ -112,7 +113,7 @@ pub(super) fn object(
         },
         "per_token": {
             "dispatches": session.dispatches(),
-            "submits": session.submits(),
+            "submits": done.host_per_step().2,
             "weight_bytes": graph.bytes(),
         },
         "sampling": {

@@ -19,8 +19,9 @@ pub(super) struct Ahead {
     choosing: Option<Graph>,
     free: Vec<Readback>,
     flying: VecDeque<(Pending, Readback)>,
-    /// When the last result came.
+    /// When the last result came, and whether the host waited for it.
     read: Option<Instant>,
+    read_awaited: bool,
     /// Until then at least the GPU was busy with the step that was submitted last.
     busy: Option<Instant>,
     idle_s: f64,
@@ -42,7 +43,15 @@ impl Ahead {
         };
         let gpu = session.model().gpu();
         let free = (0..AHEAD).map(|_| gpu.readback(BYTES)).collect();
-        Ok(Some(Ahead { choosing, free, flying: VecDeque::new(), read: None, busy: None, idle_s: 0.0 }))
+        Ok(Some(Ahead {
+            choosing,
+            free,
+            flying: VecDeque::new(),
+            read: None,
+            read_awaited: true,
+            busy: None,
+            idle_s: 0.0,
+        }))
     }
 
     /// Feeds `id`, which is what the last step returned, and returns the choice of the next token, and when its step ran. At
@@ -63,26 +72,30 @@ impl Ahead {
             let first = self.flying.is_empty().then_some(id);
             let pending =
                 session.submit_ahead(first, self.flying.len(), self.choosing.as_ref(), &readback)?;
-            let [begun, returned] = pending.submit;
+            let [begun, returned] = pending.first;
             // Was the GPU through with the step before when this one came?
             let through = |(_, readback): &(Pending, Readback)| readback.done().is_some_and(|at| at <= begun);
             if let (true, Some(busy)) = (self.flying.back().is_none_or(through), self.busy) {
                 self.idle_s += (returned - busy).as_secs_f64();
             }
-            self.busy = Some(begun);
+            self.busy = Some(pending.last);
             self.flying.push_back((pending, readback));
         }
         let Some((pending, readback)) = self.flying.pop_front() else {
             return Err(EngineError::Cancelled);
         };
         let mut bytes = [0; BYTES as usize];
+        let waiting = Instant::now();
         let times = gpu.finish(pending, &readback, &mut bytes)?;
-        let begun = self.read.map_or(times.submitted, |read| read.max(times.submitted));
-        session.graphs().decode.took(session.state_ahead(0), times.done.saturating_duration_since(begun));
+        // From result to result, if both are of the moment when they were there.
+        if times.awaited && self.read_awaited {
+            let begun = self.read.map_or(times.begun, |read| read.max(times.begun));
+            session.graphs().decode.took(session.state_ahead(0), times.done.saturating_duration_since(begun));
+        }
         self.free.push(readback);
-        self.read = Some(times.done);
+        (self.read, self.read_awaited) = (Some(times.done), times.awaited);
         if self.flying.back().is_some_and(|(_, readback)| readback.done().is_none()) {
-            self.busy = Some(Instant::now());
+            self.busy = Some(waiting);
         }
         session.advance(&[id]);
         Ok((session.choice(&bytes)?, times))

@@ -14,7 +14,7 @@ use crate::kernels::argmax::Best;
 use crate::kernels::fill::{Mask, Pattern};
 use crate::kernels::random;
 
-/// Several sequences with a KV cache each. A step costs one pass and one submit.
+/// Several sequences with a KV cache each. A step costs one pass and mostly one submit.
 pub struct Batch<'m> {
     model: &'m Model,
     buffers: Buffers,
@@ -91,7 +91,7 @@ impl<'m> Batch<'m> {
         self.choice(&best[..16], sequence)
     }
 
-    /// Feeds one token to every sequence and returns the greedy choices: one pass, one submit.
+    /// Feeds one token to every sequence and returns the greedy choices: one pass, and mostly one submit.
     pub fn step(&mut self, ids: &[u32]) -> Result<Vec<u32>, EngineError> {
         if ids.len() != self.positions.len() {
             let (expected, found) = (format!("{} tokens", self.positions.len()), ids.len().to_string());

@@ -49,6 +49,8 @@ pub struct Sizes {
 pub struct Buffers {
     /// [`crate::gpu::graph::State`]
     pub state: Slice,
+    /// `[context]` u32: every position, for steps that are submitted ahead.
+    pub positions: Slice,
     /// `[chunk]` u32
     pub tokens: Slice,
     /// Residual stream, [chunk, hidden]
@@ -108,8 +110,8 @@ fn activation_bytes(spec: &ModelSpec, sizes: Sizes) -> [(&'static str, u64); 11]
 /// What a session of these sizes takes.
 pub fn buffer_bytes(spec: &ModelSpec, sizes: Sizes) -> BufferBytes {
     let kv = (0..spec.n_layers).map(|i| 2 * cache_bytes(spec, sizes, i)).sum();
-    let rope = sizes.context as u64 * spec.rotary_dim() as u64 * 4;
-    let activations = activation_bytes(spec, sizes).iter().map(|(_, bytes)| bytes).sum::<u64>() + rope;
+    let activations = activation_bytes(spec, sizes).iter().map(|(_, bytes)| bytes).sum::<u64>()
+        + memory::position_bytes(spec, sizes.context);
     BufferBytes { kv, activations }
 }
 
@@ -149,6 +151,8 @@ impl Buffers {
             .collect::<Result<Vec<_>, GpuError>>()?;
         Ok(Buffers {
             state: gpu.uniform("state", bytemuck::bytes_of(&State::default()))?,
+            positions: gpu
+                .upload("positions", bytemuck::cast_slice(&(0..sizes.context as u32).collect::<Vec<_>>()))?,
             tokens: gpu.buffer("tokens", sizes.chunk as u64 * 4)?,
             hidden: next(),
             normed: next(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::engine::ahead::Ahead;
 use crate::engine::forward::TOP_K;
 use crate::engine::{EngineError, Logits, Sampler, SamplerOptions, Session};
-use crate::gpu::submit::Times;
+use crate::gpu::submit::{HostWork, Times};
 use crate::tokenizer::{DecodeStream, StopStrings};
 
 /// How to generate.
@@ -57,13 +57,11 @@ pub struct Generation {
     /// Seconds of each step after the first token: from its submit, or where steps are submitted ahead from the result of
     /// the one before, to its result.
     pub step_s: Vec<f64>,
-    /// When the submit of each of them began, when it returned, and when the host saw the result: seconds since the first token
-    /// was there.
+    /// When the first submit of each of them began, when it returned, and when the host saw the result: seconds since the first
+    /// token was there.
     pub timeline: Vec<[f64; 3]>,
-    /// Seconds per such step that the host spent recording.
-    pub host_s: f64,
-    /// Seconds per such step in the driver's submit, which may wait for the submit before it.
-    pub submit_s: f64,
+    /// What such steps took of the host, all together.
+    pub host: HostWork,
     /// Seconds per such step that the GPU had nothing to do between steps: from one step's result to the return of the next
     /// one's submit. Where steps are submitted ahead, only where a submit began when the step before was done, and at most:
     /// from when the host last saw that one running.
@@ -83,8 +81,7 @@ impl Generation {
             decode_time: Duration::ZERO,
             step_s: Vec::new(),
             timeline: Vec::new(),
-            host_s: 0.0,
-            submit_s: 0.0,
+            host: HostWork::default(),
             idle_s: 0.0,
             ahead: false,
         }
@@ -93,6 +90,12 @@ impl Generation {
     /// Prompt tokens per second.
     pub fn prompt_rate(&self) -> f64 {
         self.prompt_tokens as f64 / self.prompt_time.as_secs_f64().max(1e-9)
+    }
+
+    /// As [`Generation::host`], (seconds recording, seconds in submits, submits) per step.
+    pub fn host_per_step(&self) -> (f64, f64, f64) {
+        let steps = self.step_s.len().max(1) as f64;
+        (self.host.record_s / steps, self.host.submit_s / steps, self.host.submits as f64 / steps)
     }
 
     /// Generated tokens per second, the first one (which the prompt's run gives) not counted.
@@ -135,9 +138,9 @@ impl Session<'_> {
             false => None,
         };
         let decode_started = Instant::now();
-        let host_before = self.model().gpu().host_time();
         let (mut step_s, mut timeline) = (Vec::new(), Vec::new());
         let mut read = None::<Instant>;
+        let mut host = HostWork::default();
         let finish = loop {
             let Some(id) = next else { break FinishReason::Length };
             sampler.note(id);
@@ -160,7 +163,8 @@ impl Session<'_> {
                 None => self.step(id, &mut sampler)?,
             };
             read = Some(Instant::now());
-            let moments = [times.begun, times.submitted, times.done];
+            host += times.host;
+            let moments = [times.begun, times.handed, times.done];
             timeline.push(moments.map(|at| (at - decode_started).as_secs_f64()));
             step_s.push(begun.elapsed().as_secs_f64());
             next = Some(chosen);
@@ -171,12 +175,10 @@ impl Session<'_> {
         }
         let mut generation = out.end(finish, prompt.len(), prompt_time);
         generation.decode_time = decode_started.elapsed();
-        let host = self.model().gpu().host_time() - host_before;
-        let steps = step_s.len().max(1) as f64;
-        (generation.host_s, generation.submit_s) = (host.record_s / steps, host.submit_s / steps);
         generation.ahead = ahead.is_some();
         let between = timeline.windows(2).map(|pair| (pair[1][1] - pair[0][2]).max(0.0));
-        generation.idle_s = ahead.map_or_else(|| between.sum(), |ahead| ahead.idle_s()) / steps;
+        let idle_s = ahead.map_or_else(|| between.fold(0.0, |sum, gap| sum + gap), |ahead| ahead.idle_s());
+        (generation.host, generation.idle_s) = (host, idle_s / step_s.len().max(1) as f64);
         (generation.step_s, generation.timeline) = (step_s, timeline);
         Ok(generation)
     }

@@ -8,7 +8,7 @@ use crate::engine::model::Model;
 use crate::engine::rope::Tables;
 use crate::engine::{EngineError, Sampler, pipelines};
 use crate::gpu::graph::State;
-use crate::gpu::submit::{Pending, Times};
+use crate::gpu::submit::{HostWork, Pending, Times};
 use crate::gpu::{Gpu, Graph, Readback, Slice};
 use crate::kernels::argmax::{self, Best};
 use crate::kernels::penalize::{self, Penalize};
@@ -54,7 +54,8 @@ impl<'m> Session<'m> {
         gpu.compile(used.flat_map(Graph::kernels).chain(&sample))?;
         pipelines::keep(gpu);
         let now = Instant::now();
-        let times = Cell::new(Times { begun: now, submitted: now, done: now });
+        let host = HostWork::default();
+        let times = Cell::new(Times { begun: now, handed: now, done: now, awaited: false, host });
         let small = gpu.readback(top_k::result_bytes(TOP_K));
         let row = gpu.readback(spec.vocab as u64 * 4);
         Ok(Session { model, buffers, graphs, sizes, pos: 0, fed: Vec::new(), small, row, times })
@@ -82,11 +83,6 @@ impl<'m> Session<'m> {
     /// Dispatches of one token where the session stands.
     pub fn dispatches(&self) -> usize {
         self.graphs.decode.dispatches(self.state_ahead(0))
-    }
-
-    /// Submits of one token where the session stands: more than one where a token takes long.
-    pub fn submits(&self) -> usize {
-        self.graphs.decode.submits(self.state_ahead(0))
     }
 
     /// Capacity of the cache.
@@ -164,7 +160,7 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    /// Feeds one token and returns the greedy choice for the next one: one pass, one submit.
+    /// Feeds one token and returns the greedy choice for the next one: one pass, and mostly one submit.
     pub fn step_greedy(&mut self, id: u32) -> Result<u32, EngineError> {
         self.check_tokens(&[id])?;
         let state = self.begin(&[id]);
@@ -230,15 +226,27 @@ impl<'m> Session<'m> {
         choosing: Option<&Graph>,
         readback: &Readback,
     ) -> Result<Pending, EngineError> {
-        let Buffers { state, tokens, best, .. } = &self.buffers;
+        let Buffers { state, tokens, best, positions, .. } = &self.buffers;
+        let run = self.state_ahead(ahead);
         if let Some(id) = id {
             self.gpu().write(tokens, 0, bytemuck::bytes_of(&id));
+            self.gpu().write(state, 0, bytemuck::bytes_of(&run));
         }
-        let run = self.state_ahead(ahead);
-        self.gpu().write(state, 0, bytemuck::bytes_of(&run));
+        // The position stands first in the state, and is all that the next step changes.
+        let position = id.is_none().then_some((positions, u64::from(run.pos) * 4, state));
         // The index stands first in what argmax writes.
-        let graphs: Vec<&Graph> = std::iter::once(&self.graphs.decode).chain(choosing).collect();
-        Ok(self.gpu().run_ahead(&graphs, run, best, (tokens, 4), (readback, 16))?)
+        let (decode, both);
+        let graphs: &[&Graph] = match choosing {
+            None => {
+                decode = [&self.graphs.decode];
+                &decode
+            }
+            Some(choosing) => {
+                both = [&self.graphs.decode, choosing];
+                &both
+            }
+        };
+        Ok(self.gpu().run_ahead(graphs, run, position, best, (tokens, 4), (readback, 16))?)
     }
 
     /// The greedy choice after [`Session::feed`] with [`Logits::Last`].
@@ -258,7 +266,7 @@ impl<'m> Session<'m> {
         if bad == 0 { Ok(()) } else { Err(EngineError::NotFinite { bad, vocab, position }) }
     }
 
-    /// Feeds one token and returns all logits of the next one: one pass, one submit.
+    /// Feeds one token and returns all logits of the next one: one pass, and mostly one submit.
     pub fn step_logits(&mut self, id: u32) -> Result<Vec<f32>, EngineError> {
         self.check_tokens(&[id])?;
         let state = self.begin(&[id]);
@@ -323,7 +331,10 @@ impl<'m> Session<'m> {
             return Err(EngineError::BadOption { option: "tokens", expected, found });
         }
         let state = self.begin(ids);
+        let started = Instant::now();
         self.gpu().run(&self.graphs.prefill, state)?;
+        self.gpu().wait()?;
+        self.graphs.prefill.took(state, started.elapsed());
         self.advance(ids);
         let vocab = self.model.spec().vocab;
         let stride = vocab.next_multiple_of(BLOCK);

@@ -96,6 +96,8 @@ pub(super) struct Inner {
     pub(super) record_ns: AtomicU64,
     /// Nanoseconds spent submitting.
     pub(super) submit_ns: AtomicU64,
+    /// Submits of graphs.
+    pub(super) submits: AtomicU64,
     /// Nanoseconds spent compiling.
     pub(super) compile_ns: AtomicU64,
 }
@@ -169,6 +171,7 @@ impl Gpu {
             empty,
             record_ns: AtomicU64::new(0),
             submit_ns: AtomicU64::new(0),
+            submits: AtomicU64::new(0),
             compile_ns: AtomicU64::new(0),
         })))
     }

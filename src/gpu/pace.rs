@@ -7,20 +7,23 @@ use std::time::Duration;
 
 use crate::gpu::graph::{Graph, State, Step};
 
-/// What one submit may take, seconds.
+/// What one submit may take, seconds. A single step may take longer: it is not divided.
 const MOST_S: f64 = 0.1;
-/// Bytes per second, as long as nothing is measured: what slow adapters reach.
-const UNMEASURED: f64 = 5e9;
+/// Bytes of work per second, as long as nothing is measured, of graphs for few tokens and for many, whose every byte is multiplied
+/// with more of them: what slow adapters reach.
+const UNMEASURED: [f64; 2] = [5e9, 5e8];
 
-/// Bytes of work per second at the last run of a graph, as bits of an f64; 0: it never ran.
+/// Bytes of work per second at the last runs of a graph, as bits of an f64; 0: nothing is known.
 #[derive(Default)]
 pub(super) struct Pace(AtomicU64);
 
 impl Pace {
-    /// Bytes of work that take [`MOST_S`].
-    fn most(&self) -> f64 {
+    fn rate(&self, state: State) -> f64 {
         let measured = f64::from_bits(self.0.load(Ordering::Relaxed));
-        MOST_S * if measured > 0.0 { measured } else { UNMEASURED }
+        match measured > 0.0 {
+            true => measured,
+            false => UNMEASURED[usize::from(state.n_tokens as usize > State::MAX_SEQUENCES)],
+        }
     }
 }
 
@@ -39,30 +42,19 @@ impl Step {
 }
 
 impl Graph {
-    /// Notes that a run in this state took so long, from its submit, or where it was submitted ahead from the end of the run
-    /// before, to its end. Later runs are cut into submits of a tenth of a second by that.
+    /// Notes that a run in this state took so long, from its first submit, or where it was submitted ahead from the end of the run
+    /// before, to its end: later runs are cut by that. What seems faster is believed by and by, a factor of two at a time.
     pub fn took(&self, state: State, time: Duration) {
         let work: f64 = self.steps.iter().map(|step| step.work(state)).sum();
-        let rate = work / time.as_secs_f64().max(1e-6);
-        if rate > 0.0 && rate.is_finite() {
+        let rate = (work / time.as_secs_f64()).min(2.0 * self.pace.rate(state));
+        if rate > 0.0 {
             self.pace.0.store(rate.to_bits(), Ordering::Relaxed);
         }
     }
 
-    /// Submits of the next run in this state.
-    pub fn submits(&self, state: State) -> usize {
-        let mut steps = self.steps.iter().peekable();
-        let mut submits = 0;
-        while steps.peek().is_some() {
-            piece(&mut steps, self.work_per_submit(), state).for_each(drop);
-            submits += 1;
-        }
-        submits
-    }
-
-    /// Bytes of work that one submit may hold.
-    pub(super) fn work_per_submit(&self) -> f64 {
-        self.pace.most()
+    /// Bytes of work that one submit of a run in this state may hold.
+    pub(super) fn work_per_submit(&self, state: State) -> f64 {
+        MOST_S * self.pace.rate(state)
     }
 }
 
@@ -74,9 +66,12 @@ pub(super) fn piece<'a, 's: 'a>(
 ) -> impl Iterator<Item = &'s Step> + 'a {
     let mut sum = 0.0;
     std::iter::from_fn(move || {
-        let step = steps.next_if(|step| sum == 0.0 || sum + step.work(state) <= most)?;
-        sum += step.work(state);
-        Some(step)
+        let work = steps.peek()?.work(state);
+        if sum > 0.0 && sum + work > most {
+            return None;
+        }
+        sum += work;
+        steps.next()
     })
 }
 
@@ -87,8 +82,8 @@ mod tests {
 
     static COUNT: KernelSpec = KernelSpec {
         name: "count",
-        wgsl: "@group(0) @binding(0) var<storage, read_write> y: array<u32>;
-            @compute @workgroup_size(1) fn main() { y[0] += 1u; }",
+        wgsl: "@group(0) @binding(0) var<storage, read_write> y: array<atomic<u32>>;
+            @compute @workgroup_size(1) fn main() { atomicAdd(&y[0], 1u); }",
         bindings: &[("y", Access::Write)],
         params: &[],
     };
@@ -110,23 +105,32 @@ mod tests {
         let step = |_| gpu.step("count", &shader, &[&y], (), grid).expect("a step").moving(100_000_000);
         let graph = Graph::new((0..20).map(step).collect());
         let one = State { n_tokens: 1, ..State::default() };
+        let submits = |state| {
+            let before = gpu.host_work();
+            gpu.run(&graph, state).expect("runs");
+            (gpu.host_work() - before).submits
+        };
         // 2 GB, at 5 GB/s 0.4 s.
-        assert_eq!(graph.submits(one), 4, "before anything is measured");
-        assert_eq!(graph.submits(State { n_tokens: 8, ..one }), 4, "eight tokens share the weights");
-        assert_eq!(graph.submits(State { n_tokens: 16, ..one }), 10, "the next eight read them again");
-        graph.took(one, Duration::from_millis(20));
-        assert_eq!(graph.submits(one), 1, "100 GB/s");
+        assert_eq!(submits(one), 4, "before anything is measured");
+        assert_eq!(submits(State { n_tokens: 8, ..one }), 4, "eight tokens share the weights");
+        assert_eq!(submits(State { n_tokens: 16, ..one }), 10, "the next eight read them again");
+        assert_eq!(submits(State { n_tokens: 17, ..one }), 20, "prompts begin slower");
         graph.took(one, Duration::from_secs(1));
-        assert_eq!(graph.submits(one), 10, "2 GB/s");
+        assert_eq!(submits(one), 10, "2 GB/s");
         graph.took(one, Duration::from_secs(100));
-        assert_eq!(graph.submits(one), 20, "one step per submit, however slow");
+        assert_eq!(submits(one), 20, "one step per submit, however slow");
+        graph.took(one, Duration::from_secs(1));
+        assert_eq!(submits(one), 20, "not believed at once");
+        let believed = (0..9).map(|_| {
+            graph.took(one, Duration::from_millis(20));
+            submits(one)
+        });
+        assert_eq!(believed.last(), Some(1), "100 GB/s");
+        graph.took(one, Duration::from_secs(1));
         graph.took(one, Duration::ZERO);
-        assert_eq!(graph.submits(one), 1, "an instant is no reason for absurd numbers");
-        // However it is cut, all of it runs once.
-        for seconds in [1, 100] {
-            graph.took(one, Duration::from_secs(seconds));
-            gpu.run(&graph, one).expect("runs");
-        }
-        assert_eq!(gpu.read(&y).expect("read")[..4], 40u32.to_le_bytes());
+        assert_eq!(submits(one), 5, "2 GB/s, and a moment that says nothing: 4 GB/s");
+        // However it was cut, all of it ran: for up to eight tokens once, for 16 and 17 two and three times.
+        let groups = 1 + 1 + 2 + 3 + 1 + 1 + 1 + 9 + 1;
+        assert_eq!(gpu.read(&y).expect("read")[..4], (20u32 * groups).to_le_bytes());
     }
 }

@@ -1,5 +1,6 @@
 //! Runs graphs: records them, submits them, reads what they leave.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -8,46 +9,81 @@ use crate::gpu::graph::{Graph, State, Step};
 use crate::gpu::pace::piece;
 use crate::gpu::{Gpu, GpuError, Slice};
 
-/// When a run was handed to the driver, and when the host saw that it was done.
+/// When a run was handed to the driver, when the host saw that it was done, and what it cost the host.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// Its last submit began.
+    /// Its first submit began.
     pub begun: Instant,
     /// That submit returned.
-    pub submitted: Instant,
+    pub handed: Instant,
     /// Its result was there to be read.
     pub done: Instant,
+    /// The host waited for the result; else it was there when the host came, and `done` says when the host heard of it.
+    pub awaited: bool,
+    /// What it took of the host.
+    pub host: HostWork,
 }
 
-/// Seconds of the host per part.
+/// What graphs take of the host.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HostTime {
-    /// Recording commands.
+pub struct HostWork {
+    /// Seconds of recording commands.
     pub record_s: f64,
-    /// In the driver's submit. Some (Mesa's on the CPU) let it wait for the submit before.
+    /// Seconds in the driver's submit. Some (Mesa's on the CPU) let it wait for the submit before.
     pub submit_s: f64,
+    /// Submits.
+    pub submits: u64,
 }
 
-impl std::ops::Sub for HostTime {
-    type Output = HostTime;
+impl std::ops::Sub for HostWork {
+    type Output = HostWork;
 
-    fn sub(self, earlier: HostTime) -> HostTime {
-        HostTime { record_s: self.record_s - earlier.record_s, submit_s: self.submit_s - earlier.submit_s }
+    fn sub(self, earlier: HostWork) -> HostWork {
+        HostWork {
+            record_s: self.record_s - earlier.record_s,
+            submit_s: self.submit_s - earlier.submit_s,
+            submits: self.submits - earlier.submits,
+        }
+    }
+}
+
+impl std::ops::AddAssign for HostWork {
+    fn add_assign(&mut self, more: HostWork) {
+        self.record_s += more.record_s;
+        self.submit_s += more.submit_s;
+        self.submits += more.submits;
     }
 }
 
 /// Submitted work whose result will be read.
 pub struct Pending {
     submission: wgpu::SubmissionIndex,
-    /// When its last submit began and returned.
-    pub(crate) submit: [Instant; 2],
+    host: HostWork,
+    /// When its first submit began and returned.
+    pub(crate) first: [Instant; 2],
+    /// When its last submit began.
+    pub(crate) last: Instant,
+}
+
+/// A submit.
+struct Submitted {
+    submission: wgpu::SubmissionIndex,
+    begun: Instant,
+    returned: Instant,
+}
+
+/// What is recorded of a run and not submitted yet.
+struct Rest {
+    encoder: wgpu::CommandEncoder,
+    /// The run's first submit, if there was one.
+    first: Option<Submitted>,
 }
 
 impl Gpu {
     /// Runs the graph for `state`. Does not wait.
     pub fn run(&self, graph: &Graph, state: State) -> Result<(), GpuError> {
-        let encoder = self.all_but_the_last_submit(&[graph], state)?;
-        self.submit(encoder);
+        let rest = self.all_but_the_last_submit(self.encoder(), &[graph], state)?;
+        self.submit(rest.encoder);
         self.check()
     }
 
@@ -60,41 +96,50 @@ impl Gpu {
         bytes: u64,
         readback: &Readback,
     ) -> Result<(Vec<u8>, Times), GpuError> {
-        let started = Instant::now();
-        let mut encoder = self.all_but_the_last_submit(graphs, state)?;
-        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
-        let (_, [begun, submitted]) = self.submit(encoder);
+        let before = self.host_work();
+        let mut rest = self.all_but_the_last_submit(self.encoder(), graphs, state)?;
+        rest.encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
+        let last = self.submit(rest.encoder);
+        let host = self.host_work() - before;
         readback.map(bytes);
         let waited = self.wait();
         let mut read = vec![0; bytes as usize];
         let copied = waited.and_then(|()| self.copy_mapped(readback, &mut read));
         readback.buffer.unmap();
         let done = copied?;
-        if let Some(first) = graphs.first() {
-            first.took(state, done - started);
+        let first = rest.first.unwrap_or(last);
+        if let Some(graph) = graphs.first() {
+            graph.took(state, done.saturating_duration_since(first.begun));
         }
-        Ok((read, Times { begun, submitted, done }))
+        Ok((read, Times { begun: first.begun, handed: first.returned, done, awaited: true, host }))
     }
 
     /// Runs the graphs, copies the first bytes of `output` to `next` and to `readback`, and does not wait.
-    /// [`Gpu::finish`] gives what was read.
+    /// [`Gpu::finish`] gives what was read. `position`: first copies this word, from its offset in the slice, to the beginning of
+    /// another, which costs the host less than a write.
     pub fn run_ahead(
         &self,
         graphs: &[&Graph],
         state: State,
+        position: Option<(&Slice, u64, &Slice)>,
         output: &Slice,
         (next, next_bytes): (&Slice, u64),
         (readback, bytes): (&Readback, u64),
     ) -> Result<Pending, GpuError> {
-        let mut encoder = self.all_but_the_last_submit(graphs, state)?;
+        let before = self.host_work();
+        let mut encoder = self.encoder();
+        if let Some((from, at, to)) = position {
+            encoder.copy_buffer_to_buffer(&from.buffer, from.offset + at, &to.buffer, to.offset, 4);
+        }
+        let Rest { mut encoder, first } = self.all_but_the_last_submit(encoder, graphs, state)?;
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &next.buffer, next.offset, next_bytes);
         encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
-        // Tells those who wait what is done by now.
-        self.is_done()?;
-        let (submission, submit) = self.submit(encoder);
+        let Submitted { submission, begun, returned } = self.submit(encoder);
+        let host = self.host_work() - before;
         readback.map(bytes);
         self.check()?;
-        Ok(Pending { submission, submit })
+        let first = first.map_or([begun, returned], |first| [first.begun, first.returned]);
+        Ok(Pending { submission, host, first, last: begun })
     }
 
     /// Waits for one submission, not for what was submitted after it, and reads what it left in `readback`.
@@ -104,11 +149,12 @@ impl Gpu {
         readback: &Readback,
         result: &mut [u8],
     ) -> Result<Times, GpuError> {
-        self.wait_for(pending.submission)?;
+        let Pending { submission, host, first: [begun, handed], .. } = pending;
+        let awaited = readback.done().is_none();
+        self.wait_for(submission)?;
         let done = self.copy_mapped(readback, result)?;
         readback.buffer.unmap();
-        let [begun, submitted] = pending.submit;
-        Ok(Times { begun, submitted, done })
+        Ok(Times { begun, handed, done, awaited, host })
     }
 
     /// Copies what is mapped, and tells when that was so.
@@ -121,65 +167,87 @@ impl Gpu {
         Ok(readback.done().unwrap_or_else(Instant::now))
     }
 
-    /// Records the graphs, submits all of it that is too long for one submit, and returns the rest, of which there is some.
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.inner().device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    /// Records the graphs behind what `encoder` holds, and submits all of it that is too long for one submit.
     fn all_but_the_last_submit(
         &self,
+        encoder: wgpu::CommandEncoder,
         graphs: &[&Graph],
         state: State,
-    ) -> Result<wgpu::CommandEncoder, GpuError> {
+    ) -> Result<Rest, GpuError> {
         self.compile(graphs.iter().flat_map(|graph| graph.kernels()))?;
-        let most = graphs.first().map_or(0.0, |graph| graph.work_per_submit());
+        let most = graphs.first().map_or(0.0, |graph| graph.work_per_submit(state));
         let mut steps = graphs.iter().flat_map(|graph| &graph.steps).peekable();
+        let mut rest = Rest { encoder, first: None };
         loop {
-            let encoder = self.record(piece(&mut steps, most, state), state);
+            self.record(&mut rest.encoder, piece(&mut steps, most, state), state);
             if steps.peek().is_none() {
-                return Ok(encoder);
+                return Ok(rest);
             }
-            self.submit(encoder);
+            let submitted = self.submit(std::mem::replace(&mut rest.encoder, self.encoder()));
+            rest.first.get_or_insert(submitted);
         }
     }
 
-    /// What was submitted, and when that began and returned.
-    fn submit(&self, encoder: wgpu::CommandEncoder) -> (wgpu::SubmissionIndex, [Instant; 2]) {
-        let commands = note(&self.inner().record_ns, || encoder.finish());
+    fn submit(&self, encoder: wgpu::CommandEncoder) -> Submitted {
+        let inner = self.inner();
+        let commands = note(&inner.record_ns, || encoder.finish());
+        // Tells readbacks what is done by now.
+        let _ = inner.device.poll(wgpu::PollType::Poll);
+        inner.submits.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
-        let submission = note(&self.inner().submit_ns, || self.inner().queue.submit([commands]));
-        (submission, [begun, Instant::now()])
+        let submission = note(&inner.submit_ns, || inner.queue.submit([commands]));
+        Submitted { submission, begun, returned: Instant::now() }
     }
 
     /// Records steps whose kernels are compiled.
-    pub(super) fn record<'s>(
+    fn record<'s>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        steps: impl Iterator<Item = &'s Step>,
+        state: State,
+    ) {
+        note(&self.inner().record_ns, || {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let mut bound = None;
+            for step in steps {
+                let Some([x, y, z]) = step.groups(state) else { continue };
+                if !bound.is_some_and(|kernel| Arc::ptr_eq(kernel, &step.kernel)) {
+                    pass.set_pipeline(step.kernel.pipeline());
+                    bound = Some(&step.kernel);
+                }
+                pass.set_bind_group(0, &step.bind_group, &[]);
+                if self.facts().immediates && !step.params.is_empty() {
+                    pass.set_immediates(0, &step.params);
+                }
+                pass.dispatch_workgroups(x, y, z);
+            }
+        });
+    }
+
+    /// Steps whose kernels are compiled, in one pass, for [`Gpu::time`].
+    pub(super) fn recorded<'s>(
         &self,
         steps: impl Iterator<Item = &'s Step>,
         state: State,
-    ) -> wgpu::CommandEncoder {
-        let inner = self.inner();
-        note(&inner.record_ns, || {
-            let mut encoder = inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                let mut bound = None;
-                for step in steps {
-                    let Some([x, y, z]) = step.groups(state) else { continue };
-                    if !bound.is_some_and(|kernel| std::sync::Arc::ptr_eq(kernel, &step.kernel)) {
-                        pass.set_pipeline(step.kernel.pipeline());
-                        bound = Some(&step.kernel);
-                    }
-                    pass.set_bind_group(0, &step.bind_group, &[]);
-                    if self.facts().immediates && !step.params.is_empty() {
-                        pass.set_immediates(0, &step.params);
-                    }
-                    pass.dispatch_workgroups(x, y, z);
-                }
-            }
-            encoder
-        })
+    ) -> wgpu::CommandBuffer {
+        let mut encoder = self.encoder();
+        self.record(&mut encoder, steps, state);
+        encoder.finish()
     }
 
-    /// Seconds that the host has spent so far on recording and submitting graphs.
-    pub fn host_time(&self) -> HostTime {
+    /// What graphs have taken of the host so far.
+    pub fn host_work(&self) -> HostWork {
+        let inner = self.inner();
         let seconds = |ns: &AtomicU64| ns.load(Ordering::Relaxed) as f64 / 1e9;
-        HostTime { record_s: seconds(&self.inner().record_ns), submit_s: seconds(&self.inner().submit_ns) }
+        HostWork {
+            record_s: seconds(&inner.record_ns),
+            submit_s: seconds(&inner.submit_ns),
+            submits: inner.submits.load(Ordering::Relaxed),
+        }
     }
 }
 

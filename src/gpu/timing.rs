@@ -12,8 +12,7 @@ impl Gpu {
     pub fn time(&self, steps: &[&Step], repeats: usize, state: State) -> Result<f64, GpuError> {
         self.compile(steps.iter().map(|step| &step.kernel))?;
         self.wait()?;
-        let encoder = self.record(std::iter::repeat_n(steps, repeats).flatten().copied(), state);
-        let commands = encoder.finish();
+        let commands = self.recorded(std::iter::repeat_n(steps, repeats).flatten().copied(), state);
         let started = Instant::now();
         self.inner().queue.submit([commands]);
         self.wait()?;

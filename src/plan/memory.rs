@@ -104,6 +104,11 @@ pub fn activations(
     ]
 }
 
+/// Bytes of what is kept per position beside the cache: its angles, and its number.
+pub fn position_bytes(spec: &ModelSpec, context: usize) -> u64 {
+    context as u64 * (spec.rotary_dim() as u64 + 1) * 4
+}
+
 /// Bytes of K and V of one position in all layers, as the cache stores them.
 pub fn kv_bytes_per_token(spec: &ModelSpec, kv: KvType) -> u64 {
     (2 * spec.n_layers * spec.n_kv_heads * kv.row_bytes(spec.head_dim)) as u64
@@ -118,12 +123,12 @@ pub fn cache_bytes(spec: &ModelSpec, sizes: Sizes) -> u64 {
 pub fn needs(spec: &ModelSpec, matrices: &Matrices, sizes: Sizes) -> Memory {
     let chunk = sizes.chunk.max(sizes.sequences);
     let logits = logits_rows(spec.vocab, chunk).max(sizes.sequences);
-    let rope = sizes.context as u64 * spec.rotary_dim() as u64 * 4;
     let buffers = activations(spec, chunk, logits, sizes.sequences);
     Memory {
         weights: matrices.bytes(),
         kv: 2 * spec.n_layers as u64 * cache_bytes(spec, sizes),
-        activations: buffers.iter().map(|(_, bytes)| bytes).sum::<u64>() + rope,
+        activations: buffers.iter().map(|(_, bytes)| bytes).sum::<u64>()
+            + position_bytes(spec, sizes.context),
         headroom: HEADROOM_BYTES,
     }
 }
