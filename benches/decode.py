@@ -134,12 +134,18 @@ def main():
         "batch": batch(first, [*args.models, "demo"], adapter, args.rounds),
         "load": load(first, args.load, adapter, args.rounds),
     }
-    # Paths are nobody's business.
-    for part in ("batch", "load"):
-        result[part] = {name.split("/")[-1]: runs for name, runs in result[part].items()}
     with open(args.out, "w") as file:
-        json.dump(result, file, indent=1)
+        json.dump(named(result), file, indent=1)
     summary(result)
+
+
+def named(value):
+    """The same with names of files instead of their paths, which are nobody's business."""
+    if isinstance(value, dict):
+        return {named(key): named(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [named(item) for item in value]
+    return value.split("/")[-1] if isinstance(value, str) and value.endswith(".gguf") else value
 
 
 def processor():
