@@ -45,7 +45,7 @@ def demo(binaries, adapter, rounds):
         for name, path, more in ways:
             run = ask(command(path, more))
             if i >= 0:
-                keep = ("timings", "per_token", "timeline", "prediction")
+                keep = ("timings", "per_token", "timeline")
                 runs[name].append({key: run[key] for key in keep if key in run})
                 runs[name][-1]["text_sha"] = hash_of(run["ids"])
             say("demo", name, i + 1, f"{run['timings']['decode_tok_s']:.0f} tok/s")

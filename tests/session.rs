@@ -192,6 +192,7 @@ fn a_gpu_that_waits_for_the_host_is_counted() {
     }
     let overlap = |timeline: &[[f64; 3]]| timeline.windows(2).filter(|pair| pair[1][0] < pair[0][2]).count();
     assert!(overlap(&busy.timeline) >= 8, "submitted before the step before was done: {:?}", busy.timeline);
+    assert!(session.graphs().decode.has_pace(), "submits of later tokens are cut by what these took");
     // A slow reader: all that was submitted ahead is done long before the next step comes.
     let mut slow = |_: &str| {
         std::thread::sleep(std::time::Duration::from_millis(150));

@@ -233,7 +233,7 @@ impl Closing {
         let corrected = self.correction / p.total();
         format!(
             "predicted {} tok/s, achieved {} (× {:.2}); ms per token, predicted → achieved: weights and launches {} + {} → \
-             {}, KV {} → {}, sampling and output {}; host {}, GPU idle {}; first step compiled for {} ms",
+             {}, KV {} → {}, sampling and output {}; host {}, GPU idle at most {}; first step compiled for {} ms",
             figure(corrected),
             figure(1.0 / self.achieved_s),
             self.ratio / self.correction,

@@ -19,9 +19,8 @@ pub(super) struct Ahead {
     choosing: Option<Graph>,
     free: Vec<Readback>,
     flying: VecDeque<(Pending, Readback)>,
-    /// When the last result came, and whether the host waited for it.
-    read: Option<Instant>,
-    read_awaited: bool,
+    /// When the host heard of the last results, since the GPU last waited.
+    heard: VecDeque<Instant>,
     /// Until then at least the GPU was busy with the step that was submitted last.
     busy: Option<Instant>,
     idle_s: f64,
@@ -47,8 +46,7 @@ impl Ahead {
             choosing,
             free,
             flying: VecDeque::new(),
-            read: None,
-            read_awaited: true,
+            heard: VecDeque::with_capacity(AHEAD + 2),
             busy: None,
             idle_s: 0.0,
         }))
@@ -77,6 +75,7 @@ impl Ahead {
             let through = |(_, readback): &(Pending, Readback)| readback.done().is_some_and(|at| at <= begun);
             if let (true, Some(busy)) = (self.flying.back().is_none_or(through), self.busy) {
                 self.idle_s += (returned - busy).as_secs_f64();
+                self.heard.clear();
             }
             self.busy = Some(pending.last);
             self.flying.push_back((pending, readback));
@@ -87,13 +86,14 @@ impl Ahead {
         let mut bytes = [0; BYTES as usize];
         let waiting = Instant::now();
         let times = gpu.finish(pending, &readback, &mut bytes)?;
-        // From result to result, if both are of the moment when they were there.
-        if times.awaited && self.read_awaited {
-            let begun = self.read.map_or(times.begun, |read| read.max(times.begun));
-            session.graphs().decode.took(session.state_ahead(0), times.done.saturating_duration_since(begun));
+        // The host hears of several results at once, but of no more than are on the way.
+        if self.heard.len() > AHEAD {
+            let since = self.heard.pop_front().unwrap_or(times.done);
+            let time = times.done.saturating_duration_since(since) / AHEAD as u32;
+            session.graphs().decode.took(session.state_ahead(0), time);
         }
+        self.heard.push_back(times.done);
         self.free.push(readback);
-        (self.read, self.read_awaited) = (Some(times.done), times.awaited);
         if self.flying.back().is_some_and(|(_, readback)| readback.done().is_none()) {
             self.busy = Some(waiting);
         }

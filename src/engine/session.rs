@@ -55,7 +55,7 @@ impl<'m> Session<'m> {
         pipelines::keep(gpu);
         let now = Instant::now();
         let host = HostWork::default();
-        let times = Cell::new(Times { begun: now, handed: now, done: now, awaited: false, host });
+        let times = Cell::new(Times { begun: now, handed: now, done: now, host });
         let small = gpu.readback(top_k::result_bytes(TOP_K));
         let row = gpu.readback(spec.vocab as u64 * 4);
         Ok(Session { model, buffers, graphs, sizes, pos: 0, fed: Vec::new(), small, row, times })
@@ -296,7 +296,7 @@ impl<'m> Session<'m> {
         self.read_top(&[top], State::default()).map(Some)
     }
 
-    /// Feeds one token and returns the [`TOP_K`] best (id, logit) for the next one, best first: one pass, one
+    /// Feeds one token and returns the [`TOP_K`] best (id, logit) for the next one, best first: one pass, and mostly one
     /// submit. `None`, with nothing fed, for tiny vocabularies.
     pub fn step_top(&mut self, id: u32) -> Result<Option<Vec<(u32, f32)>>, EngineError> {
         self.check_tokens(&[id])?;

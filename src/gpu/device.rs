@@ -319,11 +319,6 @@ impl Gpu {
         self.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None }).map(|_| ())
     }
 
-    /// Is everything that was submitted done? Does not wait.
-    pub fn is_done(&self) -> Result<bool, GpuError> {
-        self.poll(wgpu::PollType::Poll).map(|status| status.is_queue_empty())
-    }
-
     fn poll(&self, kind: wgpu::PollType) -> Result<wgpu::PollStatus, GpuError> {
         let polled = self.0.device.poll(kind);
         self.check()?;

@@ -46,10 +46,15 @@ impl Graph {
     /// before, to its end: later runs are cut by that. What seems faster is believed by and by, a factor of two at a time.
     pub fn took(&self, state: State, time: Duration) {
         let work: f64 = self.steps.iter().map(|step| step.work(state)).sum();
-        let rate = (work / time.as_secs_f64()).min(2.0 * self.pace.rate(state));
-        if rate > 0.0 {
+        let rate = (work / time.as_secs_f64().max(1e-9)).min(2.0 * self.pace.rate(state));
+        if work > 0.0 {
             self.pace.0.store(rate.to_bits(), Ordering::Relaxed);
         }
+    }
+
+    /// Is it known how fast it runs?
+    pub fn has_pace(&self) -> bool {
+        self.pace.0.load(Ordering::Relaxed) != 0
     }
 
     /// Bytes of work that one submit of a run in this state may hold.
@@ -67,7 +72,7 @@ pub(super) fn piece<'a, 's: 'a>(
     let mut sum = 0.0;
     std::iter::from_fn(move || {
         let work = steps.peek()?.work(state);
-        if sum > 0.0 && sum + work > most {
+        if work > 0.0 && sum > 0.0 && sum + work > most {
             return None;
         }
         sum += work;

@@ -16,15 +16,13 @@ pub struct Times {
     pub begun: Instant,
     /// That submit returned.
     pub handed: Instant,
-    /// Its result was there to be read.
+    /// The host heard that its result was there: later than it was, if the host was late.
     pub done: Instant,
-    /// The host waited for the result; else it was there when the host came, and `done` says when the host heard of it.
-    pub awaited: bool,
     /// What it took of the host.
     pub host: HostWork,
 }
 
-/// What graphs take of the host.
+/// What graphs take of the host, whoever runs them on the device.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostWork {
     /// Seconds of recording commands.
@@ -111,7 +109,7 @@ impl Gpu {
         if let Some(graph) = graphs.first() {
             graph.took(state, done.saturating_duration_since(first.begun));
         }
-        Ok((read, Times { begun: first.begun, handed: first.returned, done, awaited: true, host }))
+        Ok((read, Times { begun: first.begun, handed: first.returned, done, host }))
     }
 
     /// Runs the graphs, copies the first bytes of `output` to `next` and to `readback`, and does not wait.
@@ -150,11 +148,10 @@ impl Gpu {
         result: &mut [u8],
     ) -> Result<Times, GpuError> {
         let Pending { submission, host, first: [begun, handed], .. } = pending;
-        let awaited = readback.done().is_none();
         self.wait_for(submission)?;
         let done = self.copy_mapped(readback, result)?;
         readback.buffer.unmap();
-        Ok(Times { begun, handed, done, awaited, host })
+        Ok(Times { begun, handed, done, host })
     }
 
     /// Copies what is mapped, and tells when that was so.
