@@ -59,7 +59,8 @@ fn the_planner_counts_what_the_engine_does() {
                 let row = table.bytes().expect("whole blocks") / table.rows as u64;
                 assert_eq!(graph.bytes(), weights + 4 * matrices.vector_floats + row, "{what}");
                 let kv = memory::kv_bytes_per_token(&spec, KvType::F16);
-                assert_eq!(graph.kv_bytes_per_position(), kv, "{what}");
+                let stated: u64 = graph.steps.iter().map(|step| step.kv.per_position).sum();
+                assert_eq!(stated, kv, "{what}");
                 // Of parameters there is another, where adapters have no immediates.
                 assert!(graph.steps.iter().all(|step| step.kernel.n_bindings <= 6), "{what}: bindings");
             }
@@ -67,7 +68,7 @@ fn the_planner_counts_what_the_engine_does() {
             batch.feed(1, &[1, 2, 3, 4]).expect("fed");
             let (graph, state) = (batch.step_graph(), batch.state());
             // The next token sees itself too.
-            let kv = (1 + 5 + 1) * graph.kv_bytes_per_position();
+            let kv = (1 + 5 + 1) * memory::kv_bytes_per_token(&spec, KvType::F16);
             assert_eq!(graph.bytes_moved(state), graph.bytes() + kv, "{name} {quant}");
             let sizes = Sizes { context: 128, chunk: 32, sequences: 1, kv: KvType::F16 };
             assert_eq!(memory::needs(&spec, &matrices, sizes), model.needs(), "{name} {quant}");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::{DeviceArgs, LoadArgs};
 use super::bench_text::table;
-use super::subject::DEMO;
+use super::subject::is_demo;
 use super::{DONE, Exit, interrupt, open, print, print_json};
 use crate::bench::load;
 use crate::bench::speed::median;
@@ -35,7 +35,7 @@ pub(super) struct LoadBenchArgs {
 /// Refuses what other commands know by name.
 fn check_is_file(model: &Path) -> anyhow::Result<()> {
     let name = model.to_string_lossy();
-    let why = if name == DEMO && !model.exists() {
+    let why = if is_demo(model) {
         "is part of the program"
     } else if ShapeRef::parse(&name).is_some() {
         "has no weights"

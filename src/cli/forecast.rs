@@ -166,7 +166,7 @@ impl Forecast {
             first_s: first,
             between_s: between,
             growth_s: (growth(steps) * position as f64).min((achieved_s - between).max(0.0)),
-            host_s: done.host_per_step().0,
+            host_s: done.host.record_s / steps.len() as f64,
             idle_s: done.idle_s,
         };
         // Predictions are of exact activations.

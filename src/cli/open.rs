@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{DeviceArgs, LoadArgs};
 use super::interrupt;
-use super::subject::DEMO;
+use super::subject::is_demo;
 use crate::base::AdapterKind;
 use crate::engine::{EngineError, LoadOptions, Model, first_use};
 use crate::gpu::{AdapterChoice, Gpu};
@@ -28,10 +28,10 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// `demo` is the demo model, unless there is a file or folder of that name.
+    /// `demo`, or a path to a model.
     pub(super) fn of(text: impl Into<PathBuf>) -> Source {
         let path = text.into();
-        if path.as_os_str() == DEMO && !path.exists() { Source::Demo } else { Source::Path(path) }
+        if is_demo(&path) { Source::Demo } else { Source::Path(path) }
     }
 }
 

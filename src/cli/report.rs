@@ -40,7 +40,6 @@ impl Rates {
         let mean = session.position().saturating_sub(steps / 2);
         let state = State { pos: mean as u32, n_tokens: 1, ..State::default() };
         let bytes_per_token = session.graphs().decode.bytes_moved(state);
-        let (host_s, submit_s, _) = done.host_per_step();
         let decode_tok_s = if steps == 0 { 0.0 } else { done.decode_rate() };
         Rates {
             load_s: (load.as_secs_f64() - compile_s).max(0.0),
@@ -50,8 +49,8 @@ impl Rates {
             decode_tok_s,
             bytes_per_token,
             gb_s: bytes_per_token as f64 * decode_tok_s / 1e9,
-            host_s,
-            submit_s,
+            host_s: done.host.record_s / timed_steps(done),
+            submit_s: done.host.submit_s / timed_steps(done),
             gpu_idle_s: done.idle_s,
         }
     }
@@ -79,6 +78,11 @@ impl Rates {
 
 fn rate(per_second: f64) -> String {
     if per_second < 100.0 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
+}
+
+/// Steps that [`Generation::host`] is about; 1 where there are none, to divide by.
+fn timed_steps(done: &Generation) -> f64 {
+    done.step_s.len().max(1) as f64
 }
 
 /// The object of `run --json`.
@@ -113,7 +117,7 @@ pub(super) fn object(
         },
         "per_token": {
             "dispatches": session.dispatches(),
-            "submits": done.host_per_step().2,
+            "submits": done.host.submits as f64 / timed_steps(done),
             "weight_bytes": graph.bytes(),
         },
         "sampling": {

@@ -13,6 +13,11 @@ use crate::plan::table::QUANTS;
 /// Name of the built-in model.
 pub(super) const DEMO: &str = "demo";
 
+/// Does it mean the built-in model? A file or folder of that name goes first.
+pub(super) fn is_demo(path: &Path) -> bool {
+    path.as_os_str() == DEMO && !path.exists()
+}
+
 /// A model, known well enough to plan it.
 pub(super) struct Subject {
     /// What it is.
@@ -37,7 +42,7 @@ pub(super) enum Weights {
 impl Subject {
     /// `demo`, `shape:NAME[:quant]`, or a path to a model, a GGUF header or a `config.json`.
     pub(super) fn of(text: &str) -> anyhow::Result<Subject> {
-        if text == DEMO && !Path::new(text).exists() {
+        if is_demo(Path::new(text)) {
             let mut described = Described::from_header(&Header::from_memory(DEMO_FILES)?)?;
             described.name = "demo model".to_owned();
             return Ok(Subject { described, weights: Weights::Demo, quant: None });

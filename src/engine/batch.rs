@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::engine::EngineError;
 use crate::engine::forward::{self, Buffers, Graphs, Sizes};
 use crate::engine::model::Model;
-use crate::engine::rope::Tables;
+use crate::engine::tables::Tables;
 use crate::engine::{memory, pipelines};
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, Graph, Readback};

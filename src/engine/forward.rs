@@ -6,7 +6,7 @@
 
 use crate::base::Activations;
 use crate::engine::EngineError;
-use crate::engine::rope::Tables;
+use crate::engine::tables::Tables;
 use crate::engine::weights::{Layer, Weights};
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Graph, Slice, Step};

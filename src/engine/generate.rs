@@ -92,12 +92,6 @@ impl Generation {
         self.prompt_tokens as f64 / self.prompt_time.as_secs_f64().max(1e-9)
     }
 
-    /// As [`Generation::host`], (seconds recording, seconds in submits, submits) per step.
-    pub fn host_per_step(&self) -> (f64, f64, f64) {
-        let steps = self.step_s.len().max(1) as f64;
-        (self.host.record_s / steps, self.host.submit_s / steps, self.host.submits as f64 / steps)
-    }
-
     /// Generated tokens per second, the first one (which the prompt's run gives) not counted.
     pub fn decode_rate(&self) -> f64 {
         self.ids.len().saturating_sub(1) as f64 / self.decode_time.as_secs_f64().max(1e-9)

@@ -15,9 +15,9 @@ pub mod perplexity;
 pub mod pipelines;
 pub mod quality;
 pub mod random;
-pub mod rope;
 pub mod sampler;
 pub mod session;
+pub mod tables;
 pub mod tuned;
 pub mod weights;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::engine::forward::{Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
-use crate::engine::rope::Tables;
+use crate::engine::tables::Tables;
 use crate::engine::{EngineError, Sampler, pipelines};
 use crate::gpu::graph::State;
 use crate::gpu::submit::{HostWork, Pending, Times};

@@ -214,11 +214,6 @@ impl Graph {
         self.steps.iter().map(|step| step.bytes).sum()
     }
 
-    /// Bytes of KV caches that one run must move for every position that a token sees, windows aside.
-    pub fn kv_bytes_per_position(&self) -> u64 {
-        self.steps.iter().map(|step| step.kv.per_position).sum()
-    }
-
     /// As [`Step::bytes_moved`], of all steps.
     pub fn bytes_moved(&self, state: State) -> u64 {
         self.steps.iter().map(|step| step.bytes_moved(state)).sum()
