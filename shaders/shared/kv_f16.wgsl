@@ -4,9 +4,7 @@ const KV_SCALED: bool = false;  // the functions with scales are for kv_q8_0
 fn kv_unpack(v: kv4, scale: f32) -> vec4<f32> { return vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y)); }
 fn kv_pack(v: vec4<f32>, scale: f32) -> kv4 {
   let w = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0)); // what f16 can hold
-  // NaN stays NaN, told by its bits: clamping may hide it, and it must show in the logits.
-  let bad = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7FFFFFFFu)) > vec4<u32>(0x7F800000u);
-  let nan = select(vec4<u32>(), vec4<u32>(0x7E00u), bad);
+  let nan = select(vec4<u32>(), vec4<u32>(0x7E00u), kv_nan(v));  // NaN stays NaN
   return vec2<u32>(pack2x16float(w.xy) | nan.x | (nan.y << 16u), pack2x16float(w.zw) | nan.z | (nan.w << 16u));
 }
 fn kv_scale(word: kv4, octet: u32) -> f32 { return 1.0; }

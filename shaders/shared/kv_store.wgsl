@@ -7,7 +7,7 @@ fn octet_half(first: u32) -> u32 {
   for (var j = 0u; j < 8u; j++) {
     let v = unrounded(first + j);
     most = max(most, abs(v));
-    bad = bad || any((bitcast<vec4<u32>>(v) & vec4<u32>(0x7FFFFFFFu)) > vec4<u32>(0x7F800000u));
+    bad = bad || any(kv_nan(v));
   }
   return kv_half(max(max(most.x, most.y), max(most.z, most.w)), bad);
 }

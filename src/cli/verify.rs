@@ -7,6 +7,7 @@ use anyhow::bail;
 use serde::Serialize;
 
 use super::args::{DeviceArgs, VerifyArgs};
+use super::open::note;
 use super::{DONE, NEGATIVE, open, print, print_json};
 use crate::gpu::{AdapterChoice, Gpu, GpuOptions};
 use crate::kernels::verify::Report;
@@ -67,6 +68,14 @@ fn one(
     }
     let mut checks = variants::checks(&gpu);
     checks.retain(|check| check.quick || !args.quick);
+    if let Some(kernel) = &args.broken
+        && checks.iter().all(|check| check.kernel != kernel)
+    {
+        note(&format!(
+            "--break {kernel}: {} does not run it ({form}), so no check can fail",
+            gpu.facts().id()
+        ));
+    }
     let started = Instant::now();
     let bar = open::bar(checks.len() as u64, "{pos}/{len} {wide_bar} {msg}");
     let report = verify::run(&gpu, &checks, |done, check| {
@@ -82,17 +91,18 @@ fn table(run: &Run) -> String {
     let checks = if run.checked { "with" } else { "without" };
     let mut out = format!("{} ({}, shaders {checks} runtime checks)\n", run.report.adapter, run.form);
     let rows = &run.report.rows;
-    let wide = rows.iter().map(|row| row.class.len()).max().unwrap_or(0).max(7);
+    let width = |of: fn(&verify::Row) -> usize| rows.iter().map(of).max().unwrap_or(0).max(7);
+    let (name, wide) = (width(|row| row.kernel.len()), width(|row| row.class.len()));
     let _ = writeln!(
         out,
-        "  {:15} {:wide$} {:>6} {:>9}  worst error / tolerance",
+        "  {:name$} {:wide$} {:>6} {:>9}  worst error / tolerance",
         "kernel", "variant", "checks", "elements"
     );
     for row in rows {
         let failed = if row.failed > 0 { format!("  {} FAILED", row.failed) } else { String::new() };
         let _ = writeln!(
             out,
-            "  {:15} {:wide$} {:>6} {:>9}  {:<8.3} at {}{failed}",
+            "  {:name$} {:wide$} {:>6} {:>9}  {:<8.3} at {}{failed}",
             row.kernel, row.class, row.checks, row.elements, row.worst, row.worst_case
         );
     }

@@ -333,7 +333,7 @@ impl Builder<'_> {
     /// One token (of every sequence): rotation, KV write and attention in one.
     fn attend_one(&mut self, i: usize, rope: rope_kv::Variant) -> Result<(), EngineError> {
         let (spec, buffers) = (self.spec, self.buffers);
-        let (broadcast, split) = (self.variants.broadcast, self.variants.split(spec.n_kv_heads));
+        let (subgroup, split) = (self.variants.attention_subgroup, self.variants.split(spec.n_kv_heads));
         let [k_cache, v_cache] = &buffers.cache[i];
         let heads = spec.n_heads * spec.head_dim;
         let decode = attend_decode::Decode {
@@ -348,7 +348,7 @@ impl Builder<'_> {
             partial_at: self.sizes.chunk * heads.next_multiple_of(BLOCK),
             eps: spec.rms_eps,
         };
-        let variant = attend_decode::Variant { rope, broadcast };
+        let variant = attend_decode::Variant { rope, subgroup };
         let label = format!("layer {i} attention");
         self.steps.extend(attend_decode::steps(self.gpu, &label, variant, split, decode)?);
         Ok(())

@@ -1,5 +1,5 @@
 //! Attention of one token (or a few, each for itself), from its row of Q, K and V: rotation, KV write and attention in one.
-//! `shaders/attend_decode.wgsl`.
+//! `shaders/attend_decode.wgsl` by a workgroup, `shaders/attend_decode_subgroup.wgsl` by a subgroup.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -17,7 +17,7 @@ use crate::kernels::weights::snippet;
 /// Parameters; see the shader.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[allow(missing_docs, reason = "documented in attend_decode.wgsl")]
+#[allow(missing_docs, reason = "documented in shared/decode.wgsl")]
 pub struct Params {
     pub group: u32,
     pub kv_heads: u32,
@@ -33,50 +33,60 @@ pub struct Params {
     pub partial_at: u32,
 }
 
-/// The kernel.
+const BINDINGS: &[(&str, Access)] = &[
+    ("qkv", Access::Read),
+    ("tables", Access::Read),
+    ("k_cache", Access::Write),
+    ("v_cache", Access::Write),
+    ("out", Access::Write),
+    ("state", Access::Uniform),
+];
+
+const PARAMS: &[&str] = &[
+    "group",
+    "kv_heads",
+    "parts",
+    "x_stride",
+    "out_stride",
+    "context",
+    "window",
+    "scale",
+    "eps",
+    "norms_at",
+    "rope_at",
+    "partial_at",
+];
+
+/// The kernel in which a workgroup shares what it reads through workgroup memory.
 pub static SPEC: KernelSpec = KernelSpec {
     name: "attend_decode",
     wgsl: include_str!("../../shaders/attend_decode.wgsl"),
-    bindings: &[
-        ("qkv", Access::Read),
-        ("tables", Access::Read),
-        ("k_cache", Access::Write),
-        ("v_cache", Access::Write),
-        ("out", Access::Write),
-        ("state", Access::Uniform),
-    ],
-    params: &[
-        "group",
-        "kv_heads",
-        "parts",
-        "x_stride",
-        "out_stride",
-        "context",
-        "window",
-        "scale",
-        "eps",
-        "norms_at",
-        "rope_at",
-        "partial_at",
-    ],
+    bindings: BINDINGS,
+    params: PARAMS,
 };
 
-/// Fewest invocations per workgroup; a head wider than 4 × this needs more.
+/// The kernel in which a subgroup shares it through broadcasts.
+pub static SUBGROUP_SPEC: KernelSpec = KernelSpec {
+    name: "attend_decode_subgroup",
+    wgsl: include_str!("../../shaders/attend_decode_subgroup.wgsl"),
+    bindings: BINDINGS,
+    params: PARAMS,
+};
+
+/// Fewest invocations of a workgroup that is not one subgroup; a head wider than 4 × this needs more.
 const MIN_WG: u32 = 64;
-/// The same where they are vector lanes of a CPU: a workgroup runs on one core, and its barriers cost.
-const MIN_WG_LANES: u32 = 16;
 
 /// A way to run the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant {
     /// What the model fixes, and the reduction.
     pub rope: rope_kv::Variant,
-    /// The one size of subgroups, where they shall broadcast what they share; see [`broadcasts`].
-    pub broadcast: Option<u32>,
+    /// The one size of subgroups, where a workgroup shall be one; see [`one_size`].
+    pub subgroup: Option<u32>,
 }
 
-/// The one size of this adapter's subgroups, where they can share what they read through broadcasts.
-pub fn broadcasts(facts: &AdapterFacts) -> Option<u32> {
+/// The one size of this adapter's subgroups, where [`SUBGROUP_SPEC`] can run.
+pub fn one_size(facts: &AdapterFacts) -> Option<u32> {
     let [fewest, most] = facts.subgroup_sizes;
     (facts.subgroups && fewest == most && fewest >= 8).then_some(fewest)
 }
@@ -85,7 +95,6 @@ pub fn broadcasts(facts: &AdapterFacts) -> Option<u32> {
 pub fn shader(variant: Variant) -> Shader {
     let rope_kv::Variant { geometry, rotary, interleaved, qk_norm, reduce } = variant.rope;
     let mut consts = vec![
-        ("WG", Const::U32(workgroup(geometry.head_dim, variant.broadcast))),
         ("HEAD_DIM", Const::U32(geometry.head_dim as u32)),
         ("GV", Const::U32(head_vectors(geometry))),
         ("MOST", Const::U32((4 * head_vectors(geometry)).min(geometry.group() as u32))),
@@ -93,22 +102,32 @@ pub fn shader(variant: Variant) -> Shader {
         ("INTERLEAVED", Const::Bool(interleaved)),
         ("QK_NORM", Const::Bool(qk_norm)),
     ];
-    let mut snippets =
-        vec![reduce::state(), reduce.snippet(), rope_kv::rotary(), snippet!("shared/block.wgsl")];
-    snippets.extend(geometry.kv.writing_snippets());
-    if let Some(size) = variant.broadcast {
-        consts.push(("SUBGROUP", Const::U32(size)));
-        snippets.extend([snippet!("shared/broadcast.wgsl"), snippet!("shared/octet_broadcast.wgsl")]);
-    } else {
-        snippets.push(snippet!("shared/octet_own.wgsl"));
-    }
-    let subgroups = reduce.subgroups() || variant.broadcast.is_some();
-    Shader { spec: &SPEC, consts, snippets, bound_as: vec![], f16: false, subgroups }
+    let mut snippets = vec![
+        reduce::state(),
+        rope_kv::rotary(),
+        snippet!("shared/block.wgsl"),
+        snippet!("shared/decode.wgsl"),
+    ];
+    let spec = match variant.subgroup {
+        Some(size) => {
+            consts.push(("SUBGROUP", Const::U32(size)));
+            snippets.push(snippet!("shared/broadcast.wgsl"));
+            snippets.extend(geometry.kv.snippets());
+            &SUBGROUP_SPEC
+        }
+        None => {
+            consts.push(("WG", Const::U32(workgroup(geometry.head_dim))));
+            snippets.push(reduce.snippet());
+            snippets.extend(geometry.kv.writing_snippets());
+            &SPEC
+        }
+    };
+    let subgroups = reduce.subgroups() || variant.subgroup.is_some();
+    Shader { spec, consts, snippets, bound_as: vec![], f16: false, subgroups }
 }
 
-fn workgroup(head_dim: usize, broadcast: Option<u32>) -> u32 {
-    let fewest = broadcast.map_or(MIN_WG, |size| MIN_WG_LANES.max(size));
-    (head_dim.div_ceil(4) as u32).next_power_of_two().max(fewest)
+fn workgroup(head_dim: usize) -> u32 {
+    (head_dim.div_ceil(4) as u32).next_power_of_two().max(MIN_WG)
 }
 
 /// How many vec4 of query heads one workgroup serves: 4 or 8 heads, 4 where queries of 8 would take more
@@ -208,9 +227,9 @@ pub fn all() -> Vec<Shader> {
     for rope in ropes() {
         for reduce in Reduce::ALL {
             let rope = rope_kv::Variant { reduce, ..rope };
-            shaders.push(shader(Variant { rope, broadcast: None }));
+            shaders.push(shader(Variant { rope, subgroup: None }));
             if reduce.subgroups() {
-                shaders.push(shader(Variant { rope, broadcast: Some(8) }));
+                shaders.extend([8, 32].map(|size| shader(Variant { rope, subgroup: Some(size) })));
             }
         }
     }
@@ -224,9 +243,9 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
     if facts.subgroups {
         ways.push((Reduce::Subgroup, None));
     }
-    ways.extend(broadcasts(facts).map(|size| (Reduce::Subgroup, Some(size))));
+    ways.extend(one_size(facts).map(|size| (Reduce::Subgroup, Some(size))));
     for rope in ropes() {
-        for (reduce, broadcast) in &ways {
+        for (reduce, subgroup) in &ways {
             let run = |pos, n| Tokens::Run { pos, n };
             for (tokens, window, size, splits) in [
                 (run(0, 1), 0, 1.0, 1),
@@ -242,10 +261,10 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
             ] {
                 let geometry = Geometry { window, ..rope.geometry };
                 let rope = rope_kv::Variant { geometry, reduce: *reduce, ..rope };
-                let variant = Variant { rope, broadcast: *broadcast };
-                let class = match broadcast {
-                    Some(_) => "attend_decode/broadcast".to_owned(),
-                    None => format!("reduce/{}", reduce.name()),
+                let variant = Variant { rope, subgroup: *subgroup };
+                let (kernel, class) = match subgroup {
+                    Some(_) => (SUBGROUP_SPEC.name, SUBGROUP_SPEC.name.to_owned()),
+                    None => (SPEC.name, format!("reduce/{}", reduce.name())),
                 };
                 for output in [Output::Attention, Output::K, Output::V] {
                     let Geometry { heads, kv_heads, head_dim, kv, .. } = geometry;
@@ -263,7 +282,7 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                     }
                     let case = Case { variant, tokens, size, splits, output };
                     let run = move |gpu: &Gpu| case.run(gpu);
-                    let check = Check::new("attend_decode", class.clone(), label, run);
+                    let check = Check::new(kernel, class.clone(), label, run);
                     checks.push(check.quick(quick && attention));
                 }
             }
@@ -274,14 +293,15 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
 
 /// What a number of splits has to pass before the tuner may choose it: the first geometry of each cache type, at positions
 /// that make some splits empty and others uneven.
-pub fn checks_of(reduce: Reduce, broadcast: Option<u32>, splits: u32) -> Vec<Check> {
+pub fn checks_of(reduce: Reduce, subgroup: Option<u32>, splits: u32) -> Vec<Check> {
     let mut checks = Vec::new();
+    let kernel = subgroup.map_or(SPEC.name, |_| SUBGROUP_SPEC.name);
     for rope in ropes().into_iter().filter(|rope| rope.geometry.head_dim == 64) {
         for tokens in [Tokens::Run { pos: 259, n: 1 }, Tokens::Each(&[130, 0, 64, 259, 7])] {
-            let variant = Variant { rope: rope_kv::Variant { reduce, ..rope }, broadcast };
+            let variant = Variant { rope: rope_kv::Variant { reduce, ..rope }, subgroup };
             let case = Case { variant, tokens, size: 1.0, splits, output: Output::Attention };
             let label = format!("{tokens:?}, kv {}, {splits} splits", rope.geometry.kv.name());
-            checks.push(Check::new("attend_decode", "attend_decode", label, move |gpu| case.run(gpu)));
+            checks.push(Check::new(kernel, kernel, label, move |gpu| case.run(gpu)));
         }
     }
     checks

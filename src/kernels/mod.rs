@@ -31,13 +31,14 @@ pub mod weights;
 use crate::gpu::{KernelSpec, Shader};
 
 /// Every kernel there is.
-pub const ALL: [&KernelSpec; 16] = [
+pub const ALL: [&KernelSpec; 17] = [
     &embed::SPEC,
     &rms_norm::SPEC,
     &matvec::SPEC,
     &matmul::SPEC,
     &rope_kv::SPEC,
     &attend_decode::SPEC,
+    &attend_decode::SUBGROUP_SPEC,
     &attend_merge::SPEC,
     &attend_prefill::SPEC,
     &glu::SPEC,

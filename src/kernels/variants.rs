@@ -120,8 +120,8 @@ pub struct Variants {
     pub int8: bool,
     /// How workgroups sum.
     pub reduce: Reduce,
-    /// The one size of subgroups, where decode attention shall broadcast what they share.
-    pub broadcast: Option<u32>,
+    /// The one size of subgroups, where workgroups of decode attention shall be one.
+    pub attention_subgroup: Option<u32>,
     /// Workgroups that decode attention is split into, about: [`Variants::split`].
     pub attention_groups: u32,
     /// The same, had the tuner found nothing better.
@@ -161,8 +161,8 @@ impl Variants {
             good(&variant.team).then_some((class, variant))
         };
         let subgroups = facts.subgroups && !gpu.is_banned("reduce/subgroup");
-        let broadcast = attend_decode::broadcasts(facts)
-            .filter(|_| cpu && subgroups && !gpu.is_banned("attend_decode/broadcast"));
+        let attention_subgroup = attend_decode::one_size(facts)
+            .filter(|_| cpu && subgroups && !gpu.is_banned(attend_decode::SUBGROUP_SPEC.name));
         // A GPU has more cores than a model has KV heads. A CPU has few, which want even shares of whatever number of heads.
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         let attention_groups = if cpu { (3 * cores).max(12) } else { 256 };
@@ -176,7 +176,7 @@ impl Variants {
             store: Store::of(gpu),
             int8: matches!(team, Team::Broadcast { .. }) && !gpu.is_banned(matvec::Variant::INT8_CLASS),
             reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
-            broadcast,
+            attention_subgroup,
             attention_groups,
             attention_groups_untuned: attention_groups,
             tile: if f16 { Tile::F16 } else { Tile::F32 },
@@ -255,12 +255,12 @@ impl Variants {
                 let tuned = self.tuned.iter().map(|(_, variant)| variant.team);
                 tuned.chain([self.team]).any(|team| team.class() == class)
             }
-            Some(("attend_decode", _)) => self.broadcast.is_some(),
             Some(("reduce", name)) => name == self.reduce.name(),
             // Exact weights take the f32 tile on every adapter.
             Some(("matmul", _)) => {
                 [Tile::F32, self.tile].map(|tile| matmul::Variant::of(tile).class()).contains(&class)
             }
+            _ if class == attend_decode::SUBGROUP_SPEC.name => self.attention_subgroup.is_some(),
             _ if class == Store::TILES_CLASS => self.store == Store::Tiles,
             _ if class == "sample" => self.sample,
             _ => class != "penalize" || self.penalize,

@@ -88,7 +88,7 @@ impl Space {
         state: &Slice,
     ) -> Result<Vec<Step>, GpuError> {
         let [k_cache, v_cache] = &self.caches[layer];
-        let Variants { reduce, broadcast, .. } = Variants::of(gpu);
+        let Variants { reduce, attention_subgroup: subgroup, .. } = Variants::of(gpu);
         let geometry = self.geometry;
         let rotary = geometry.head_dim / 2 * 2;
         let rope = rope_kv::Variant { geometry, rotary, interleaved: false, qk_norm: false, reduce };
@@ -104,7 +104,7 @@ impl Space {
             partial_at: self.partial_at,
             eps: 1e-5,
         };
-        attend_decode::steps(gpu, "probe", attend_decode::Variant { rope, broadcast }, split, decode)
+        attend_decode::steps(gpu, "probe", attend_decode::Variant { rope, subgroup }, split, decode)
     }
 }
 

@@ -114,8 +114,8 @@ impl Work {
             }
             (_, Way::Attention(groups)) => {
                 let split = variants::split_of(groups, HEADS.kv_heads);
-                let Variants { reduce, broadcast, .. } = Variants::of(gpu);
-                attend_decode::checks_of(reduce, broadcast, split.splits)
+                let Variants { reduce, attention_subgroup: subgroup, .. } = Variants::of(gpu);
+                attend_decode::checks_of(reduce, subgroup, split.splits)
             }
             (Kind::Attention(_), _) => unreachable!("ways are of the work's class"),
         }
