@@ -112,11 +112,11 @@ impl AdapterFacts {
         matches!(self.kind, AdapterKind::Cpu | AdapterKind::Integrated) || self.backend == "metal"
     }
 
-    /// Key under which results about this adapter may be kept: they hold for this driver and this
-    /// version of anygpu only.
+    /// Key under which results about this adapter may be kept: they hold for this driver, this
+    /// version of anygpu and these kernels only.
     pub fn cache_key(&self) -> String {
         let text = format!(
-            "{}|{}|{}|{}|{:x}:{:x}|{:?}|{}",
+            "{}|{}|{}|{}|{:x}:{:x}|{:?}|{}-{}",
             self.backend,
             self.name,
             self.driver,
@@ -124,7 +124,8 @@ impl AdapterFacts {
             self.vendor,
             self.device,
             self.subgroup_sizes,
-            env!("CARGO_PKG_VERSION")
+            env!("CARGO_PKG_VERSION"),
+            env!("ANYGPU_KERNELS"),
         );
         text.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect()
     }
