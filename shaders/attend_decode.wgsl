@@ -10,18 +10,18 @@ var<workgroup> v_own: array<vec4<f32>, D8>;
 var<workgroup> p_tile: array<vec4<f32>, WG * GV>;      // [position, four heads]
 var<workgroup> o_tile: array<vec4<f32>, WG>;           // [slice, d4]
 
-// Element e of the head that begins at qkv[begin], normed; `slot` says which scale and `weight` which norm. 0 beyond it.
-fn element(begin: u32, slot: u32, weight: u32, e: u32) -> f32 {
-  let v = raw(begin, e);
-  if (QK_NORM && e < HEAD_DIM) { return v * q_scale[slot] * head_norm(weight + e); }
-  return v;
+fn head_scale(slot: u32) -> f32 {
+  if (QK_NORM) { return q_scale[slot]; }
+  return 1.0;
 }
 
+// Element e of the head that begins at qkv[begin], normed by the scale in `slot` and rotated.
 fn rotated(begin: u32, slot: u32, weight: u32, e: u32, pos: u32) -> f32 {
-  let v = element(begin, slot, weight, e);
+  let scale = head_scale(slot);
+  let v = normed(begin, scale, weight, e);
   if (e >= ROTARY) { return v; }
   let pair = rotary_pair(e);
-  return turned(v, element(begin, slot, weight, pair.other), angle_at(pos, pair.angle), pair.second);
+  return turned(v, normed(begin, scale, weight, pair.other), angle_at(pos, pair.angle), pair.second);
 }
 
 fn rotated4(begin: u32, slot: u32, weight: u32, e: u32, pos: u32) -> vec4<f32> {
@@ -135,8 +135,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       if (g * 4u + 2u < MOST) { own.z += dot(q_tile[h + 2u * D8], k); }
       if (g * 4u + 3u < MOST) { own.w += dot(q_tile[h + 3u * D8], k); }
     }
-    top[g] = select(vec4<f32>(LOWEST), wg_sum4(own, in) * params.scale, id.z == 0u);
-    total[g] = select(vec4<f32>(), vec4<f32>(1.0), id.z == 0u && in.lane == 0u);
+    let own_score = wg_sum4(own, in) * params.scale;
+    top[g] = select(vec4<f32>(LOWEST), own_score, id.z == 0u);
+    total[g] = select(vec4<f32>(), own_weight(own_score), id.z == 0u && in.lane == 0u);
     if (id.z == 0u && slice == 0u) {
       let v = v_own[d];
       acc[g * 4u] = v; acc[g * 4u + 1u] = v; acc[g * 4u + 2u] = v; acc[g * 4u + 3u] = v;

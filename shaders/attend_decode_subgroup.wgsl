@@ -15,19 +15,13 @@ fn norm_scale(begin: u32, lane: u32) -> f32 {
   return inverseSqrt(subgroupAdd(squares) / f32(HEAD_DIM) + params.eps);
 }
 
-fn normed(begin: u32, scale: f32, weight: u32, e: u32) -> f32 {
-  let v = raw(begin, e);
-  if (QK_NORM && e < HEAD_DIM) { return v * scale * head_norm(weight + e); }
-  return v;
-}
-
 fn normed4(begin: u32, scale: f32, weight: u32, e: u32) -> vec4<f32> {
   return vec4<f32>(
     normed(begin, scale, weight, e), normed(begin, scale, weight, e + 1u),
     normed(begin, scale, weight, e + 2u), normed(begin, scale, weight, e + 3u));
 }
 
-// Cosines and sines of an invocation's part of a head, the sines with the sign of turned(); 1 and 0 from ROTARY on.
+// Cosines and sines of an invocation's part of a head, the sines with the sign of turned(). Of no use from ROTARY on.
 struct Turn {
   cosines: Head,
   sines: Head,
@@ -36,8 +30,6 @@ struct Turn {
 fn turn_of(own: u32, pos: u32) -> Turn {
   var turn: Turn;
   for (var o = 0u; o < OCTETS; o++) {
-    turn.cosines[o] = vec4<f32>(1.0);
-    turn.sines[o] = vec4<f32>();
     for (var c = 0u; c < 4u; c++) {
       let e = (o * 8u + own) * 4u + c;
       if (e < ROTARY) {
@@ -74,13 +66,15 @@ fn rotated(begin: u32, weight: u32, turn: Turn, lane: u32) -> Head {
   for (var o = 0u; o < OCTETS; o++) { head[o] = normed4(begin, scale, weight, (o * 8u + own) * 4u); }
   var turned: Head;
   for (var o = 0u; o < OCTETS; o++) {
-    turned[o] = head[o] * turn.cosines[o] + partner(head, begin, scale, weight, o, own) * turn.sines[o];
+    let v = head[o] * turn.cosines[o] + partner(head, begin, scale, weight, o, own) * turn.sines[o];
+    let e = vec4<u32>((o * 8u + own) * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    turned[o] = select(head[o], v, e < vec4<u32>(ROTARY));
   }
   return turned;
 }
 
 // The scale of an octet of which every invocation holds a part, as 16 bits.
-fn octet_half(v: vec4<f32>) -> u32 {
+fn half_of(v: vec4<f32>) -> u32 {
   if (!KV_SCALED) { return 0u; }
   let most = abs(v);
   let bad = subgroupMax(select(0u, 1u, any(kv_nan(v)))) > 0u;
@@ -126,7 +120,7 @@ fn main(
   for (var o = 0u; o < OCTETS; o++) {
     let d = o * 8u + own;
     let raw_v = raw4(work.v_begin, d * 4u);
-    halves[o] = vec2<u32>(octet_half(raw_k[o]), octet_half(raw_v));
+    halves[o] = vec2<u32>(half_of(raw_k[o]), half_of(raw_v));
     let k_scale = unpack2x16float(halves[o].x).x;
     let v_scale = unpack2x16float(halves[o].y).x;
     let k = kv_pack(raw_k[o], k_scale);
@@ -154,9 +148,9 @@ fn main(
   for (var g = 0u; g < GV; g++) {
     let h = g * 4u;
     let s = vec4<f32>(own_score[h], own_score[h + 1u], own_score[h + 2u], own_score[h + 3u]);
-    let sum = subgroupAdd(select(vec4<f32>(), s, first));
-    top[g] = select(vec4<f32>(LOWEST), sum * params.scale, id.z == 0u);
-    total[g] = select(vec4<f32>(), vec4<f32>(1.0), id.z == 0u && lane == 0u);
+    let sum = subgroupAdd(select(vec4<f32>(), s, first)) * params.scale;
+    top[g] = select(vec4<f32>(LOWEST), sum, id.z == 0u);
+    total[g] = select(vec4<f32>(), own_weight(sum), id.z == 0u && lane == 0u);
   }
 
   for (var tile = work.start + id.z * SUBGROUP; tile < work.pos; tile += groups.z * SUBGROUP) {

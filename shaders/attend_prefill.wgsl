@@ -3,7 +3,7 @@
 // head r % group of token r / group: tiles of COLS positions of K, then V, are staged in workgroup memory
 // and used by all ROWS rows. Online softmax.
 struct Params {
-  group: u32, kv_heads: u32, q_stride: u32, out_stride: u32, context: u32, window: u32, scale: f32,  // as in attend_decode
+  group: u32, kv_heads: u32, q_stride: u32, out_stride: u32, context: u32, window: u32, scale: f32,  // as in shared/decode.wgsl
 }
 @group(0) @binding(0) var<storage, read> q: array<f32>;          // [n_tokens, q_stride]
 @group(0) @binding(1) var<storage, read> k_cache: array<kv4>;    // [sequences, kv_heads, context, HEAD_WORDS]

@@ -57,7 +57,7 @@
 //! | [`model`] | a family's configuration and tensor names → `ModelSpec`; published models' shapes by name | base, formats |
 //! | [`plan`] | a machine's rates and a model's counts → memory, speed of light, predicted times, cost, a choice | base, quant, model |
 //! | [`gpu`] | adapters, devices, shader composition, pipelines, buffers, graphs; the only place that names wgpu | base |
-//! | [`kernels`] | one file per kernel beside its WGSL file: parameters, variants, step, f64 reference, checks | base, quant, gpu |
+//! | [`kernels`] | one file per kernel, named as its WGSL file (decode attention has two): parameters, variants, step, f64 reference, checks | base, quant, gpu |
 //! | [`probe`] | an open device → its profile, measured with the kernels that run models | base, quant, plan, gpu, kernels |
 //! | [`engine`] | loading, the memory sum, the order of operations, sessions, sampling, generation, perplexity, what quantizing costs; several sequences at once | all above but probe |
 //! | [`mod@bench`] | whole steps, a grid of them against the planner, single kernels against the bandwidth | all above |

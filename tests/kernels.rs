@@ -17,7 +17,7 @@ fn verify_all(options: GpuOptions, quick: bool) {
         let report = verify::run(&gpu, &checks, |_, _| {}).expect("device stays");
         for row in &report.rows {
             println!(
-                "{:15} {:18} {:4} checks {:9} elements worst {:.3} of tolerance: {}",
+                "{:22} {:22} {:4} checks {:9} elements worst {:.3} of tolerance: {}",
                 row.kernel, row.class, row.checks, row.elements, row.worst, row.worst_case
             );
         }

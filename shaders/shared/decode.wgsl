@@ -34,10 +34,8 @@ const LOWEST: f32 = -3.0e38;
 
 // What a workgroup works on.
 struct Work {
-  kv_head: u32,
   first_head: u32,   // of the group's query heads
   heads: u32,        // of the HEADS from there on, those that there are
-  head0: u32,        // the first of them among all query heads
   pos: u32,          // the token's own position
   start: u32,        // the first position that it sees
   base: u32,         // of the head's elements in the caches
@@ -49,21 +47,21 @@ struct Work {
 
 fn work_of(id: vec3<u32>, splits: u32) -> Work {
   var w: Work;
-  w.kv_head = id.x / params.parts;
+  let kv_head = id.x / params.parts;
   w.first_head = (id.x % params.parts) * HEADS;
   w.heads = min(HEADS, params.group - w.first_head);
-  w.head0 = w.kv_head * params.group + w.first_head;
+  let head0 = kv_head * params.group + w.first_head;
   w.pos = token_position(id.y);
   w.start = select(0u, w.pos + 1u - params.window, params.window > 0u && w.pos >= params.window);
-  w.base = (token_sequence(id.y) * params.kv_heads + w.kv_head) * params.context * HEAD_WORDS;
+  w.base = (token_sequence(id.y) * params.kv_heads + kv_head) * params.context * HEAD_WORDS;
   w.scales = w.base + params.context * D4;
   let all_heads = params.group * params.kv_heads;
   let row = id.y * params.x_stride;
-  w.q_begin = row + w.head0 * HEAD_DIM;
-  w.k_begin = row + (all_heads + w.kv_head) * HEAD_DIM;
+  w.q_begin = row + head0 * HEAD_DIM;
+  w.k_begin = row + (all_heads + kv_head) * HEAD_DIM;
   w.v_begin = w.k_begin + params.kv_heads * HEAD_DIM;
-  w.out_begin = id.y * params.out_stride + w.head0 * HEAD_DIM;
-  w.partial_begin = params.partial_at + ((id.y * splits + id.z) * all_heads + w.head0) * (HEAD_DIM + 2u);
+  w.out_begin = id.y * params.out_stride + head0 * HEAD_DIM;
+  w.partial_begin = params.partial_at + ((id.y * splits + id.z) * all_heads + head0) * (HEAD_DIM + 2u);
   return w;
 }
 
@@ -71,6 +69,13 @@ fn work_of(id: vec3<u32>, splits: u32) -> Work {
 fn raw(begin: u32, e: u32) -> f32 {
   if (e >= HEAD_DIM) { return 0.0; }
   return qkv[begin + e];
+}
+
+// The same normed, where there are norms, by the head's scale; `weight` says with which.
+fn normed(begin: u32, scale: f32, weight: u32, e: u32) -> f32 {
+  let v = raw(begin, e);
+  if (QK_NORM && e < HEAD_DIM) { return v * scale * head_norm(weight + e); }
+  return v;
 }
 
 fn raw4(begin: u32, e: u32) -> vec4<f32> {
@@ -118,6 +123,13 @@ fn weighted(w: Block32, v: Block32, c: u32) -> vec4<f32> {
   s += w.b[c] * v.b; s += w.c[c] * v.c; s += w.d[c] * v.d; s += w.e[c] * v.e;
   s += w.f[c] * v.f; s += w.g[c] * v.g; s += w.h[c] * v.h;
   return s;
+}
+
+// What the own position counts in the softmax denominator: as much as the maximum, which it is, so 1. But what is no number has
+// to show where there is no other position: Inf - Inf.
+fn own_weight(score: vec4<f32>) -> vec4<f32> {
+  let bad = (bitcast<vec4<u32>>(score) & vec4<u32>(0x7FFFFFFFu)) >= vec4<u32>(0x7F800000u);
+  return select(vec4<f32>(1.0), score - score, bad);
 }
 
 // Writes vec4 d of head h's output, or, where positions are split, of its part of the sum: with its maximum and denominator.

@@ -67,7 +67,6 @@ fn one(
         gpu.sabotage(*fault);
     }
     let mut checks = variants::checks(&gpu);
-    checks.retain(|check| check.quick || !args.quick);
     if let Some(kernel) = &args.broken
         && checks.iter().all(|check| check.kernel != kernel)
     {
@@ -76,6 +75,7 @@ fn one(
             gpu.facts().id()
         ));
     }
+    checks.retain(|check| check.quick || !args.quick);
     let started = Instant::now();
     let bar = open::bar(checks.len() as u64, "{pos}/{len} {wide_bar} {msg}");
     let report = verify::run(&gpu, &checks, |done, check| {

@@ -112,6 +112,7 @@ mod tests {
     use super::*;
     use crate::gpu::device::Fault;
     use crate::gpu::{AdapterChoice, GpuOptions};
+    use crate::kernels::attend_decode::SUBGROUP_SPEC;
     use crate::kernels::matvec::Team;
     use crate::kernels::weights::Store;
 
@@ -177,6 +178,12 @@ mod tests {
         assert!(!gpu.is_checked());
         assert_eq!((found.failed_classes, found.need_checks), (classes(&expected), classes(&[])));
         assert!(gpu.is_banned(wrong) && Variants::of(&gpu).team.class() != wrong);
+        // Attention by a subgroup, where that is in use, too.
+        let wrong = before.attention_subgroup.map(|_| SUBGROUP_SPEC.name);
+        let (find, replace) = ("* shrink + weight", "* shrink - weight");
+        let (gpu, found) = verdict(false, Some(Fault { kernel: SUBGROUP_SPEC.name, find, replace }));
+        assert_eq!(found.failed_classes, classes(wrong.as_slice()));
+        assert!(!gpu.is_checked() && Variants::of(&gpu).attention_subgroup.is_none());
         // Nothing can take this one's place.
         let (gpu, found) = verdict(false, Some(Fault { kernel: "glu", find: "= act(", replace: "= -act(" }));
         assert_eq!(found.failed_classes, classes(&["glu"]));

@@ -206,19 +206,39 @@ pub fn steps(
     Ok(steps)
 }
 
-/// Geometries worth testing, with their ways to rotate and norm.
+/// Heads worth testing, with their ways to rotate and norm: widths that are no multiple of 4 or 32, partners in the same vec4, in
+/// another octet and elsewhere, rotation of a part, groups of every kind.
 fn ropes() -> Vec<rope_kv::Variant> {
-    let reduce = Reduce::Workgroup;
-    // The cache's type is a matter of two functions: a plain width, an odd one and the widest will do for the second.
-    let worth = |geometry: &Geometry| geometry.kv == KvType::F16 || [64, 6, 256].contains(&geometry.head_dim);
-    let each = attention::geometries().into_iter().filter(worth).enumerate().map(|(i, geometry)| {
-        let (rotary, interleaved) = match geometry.head_dim {
-            80 => (32, false),
-            width => (width, i % 2 == 1),
-        };
-        rope_kv::Variant { geometry, rotary, interleaved, qk_norm: i % 3 == 1, reduce }
-    });
-    each.collect()
+    use KvType::{F16, F32, Q8_0};
+    let rope = |(kv, heads, kv_heads, head_dim, rotary, interleaved, qk_norm)| {
+        let geometry = Geometry { heads, kv_heads, head_dim, context: 260, window: 0, kv };
+        rope_kv::Variant { geometry, rotary, interleaved, qk_norm, reduce: Reduce::Workgroup }
+    };
+    let all = [
+        (F16, 9, 3, 64, 64, false, false),
+        (F16, 10, 2, 128, 128, false, true),
+        (F16, 14, 2, 64, 64, false, false),
+        (F16, 16, 2, 128, 128, true, false),
+        (F16, 4, 1, 128, 64, false, false),
+        (F16, 8, 4, 8, 8, false, false),
+        (F16, 4, 4, 32, 32, true, true),
+        (F16, 2, 1, 80, 32, false, true),
+        (F16, 2, 1, 96, 96, false, false),
+        (F16, 2, 1, 20, 12, true, false),
+        (F16, 9, 1, 6, 6, true, false),
+        (F16, 5, 1, 256, 256, false, true),
+        (F16, 2, 2, 256, 256, false, false),
+        (F16, 1, 1, 2, 2, true, true),
+        (F32, 9, 3, 64, 64, false, false),
+        (F32, 9, 1, 6, 6, true, false),
+        (F32, 2, 2, 256, 256, false, true),
+        (Q8_0, 9, 3, 64, 64, true, false),
+        (Q8_0, 9, 1, 80, 80, false, false),
+        (Q8_0, 9, 1, 6, 6, false, false),
+        (Q8_0, 2, 1, 96, 96, false, true),
+        (Q8_0, 2, 2, 256, 256, true, true),
+    ];
+    all.map(rope).into()
 }
 
 /// Every variant, for the shader tests.
@@ -266,15 +286,18 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                     Some(_) => (SUBGROUP_SPEC.name, SUBGROUP_SPEC.name.to_owned()),
                     None => (SPEC.name, format!("reduce/{}", reduce.name())),
                 };
-                for output in [Output::Attention, Output::K, Output::V] {
+                for output in [Output::Attention, Output::K, Output::V, Output::Nan] {
                     let Geometry { heads, kv_heads, head_dim, kv, .. } = geometry;
                     let label = format!(
-                        "{output:?} of {heads}/{kv_heads} heads of {head_dim}, {tokens:?}, window {window}, kv {}, \
-                         × {size}, {splits} splits",
+                        "{output:?} of {heads}/{kv_heads} heads of {head_dim}, rotary {}{}{}, {tokens:?}, window {window}, \
+                         kv {}, × {size}, {splits} splits",
+                        rope.rotary,
+                        if rope.interleaved { " interleaved" } else { "" },
+                        if rope.qk_norm { " normed" } else { "" },
                         kv.name()
                     );
-                    let quick =
-                        matches!(tokens, Tokens::Each(&[130, ..])) && head_dim == 64 && kv != KvType::F32;
+                    let usual = [(9, 64), (10, 128)].contains(&(heads, head_dim)) && kv != KvType::F32;
+                    let quick = usual && matches!(tokens, Tokens::Each(&[130, ..]));
                     // What is written to the cache depends on neither split nor window.
                     let attention = output == Output::Attention;
                     if !attention && !matches!(tokens, Tokens::Each(&[130, ..])) {
@@ -283,7 +306,7 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                     let case = Case { variant, tokens, size, splits, output };
                     let run = move |gpu: &Gpu| case.run(gpu);
                     let check = Check::new(kernel, class.clone(), label, run);
-                    checks.push(check.quick(quick && attention));
+                    checks.push(check.quick(quick && matches!(output, Output::Attention | Output::Nan)));
                 }
             }
         }
@@ -313,6 +336,8 @@ enum Output {
     Attention,
     K,
     V,
+    /// Whether NaN in the first query shows in all of its head's attention.
+    Nan,
 }
 
 #[derive(Clone, Copy)]
@@ -333,7 +358,10 @@ impl Case {
         let (x_stride, out_stride) = ((heads + 2 * kv_heads) * head_dim + 3, heads * head_dim + 7);
         let scaled =
             |seed, n| -> Vec<f32> { check::uniform(seed, n).into_iter().map(|v| v * size).collect() };
-        let qkv = scaled(41, n * x_stride);
+        let mut qkv = scaled(41, n * x_stride);
+        if output == Output::Nan {
+            qkv.chunks_exact_mut(x_stride).for_each(|row| row[0] = f32::NAN);
+        }
         let norms: Vec<f32> = check::uniform(59, 2 * head_dim).iter().map(|v| v + 1.5).collect();
         let table = rope_kv::table(context, rope.rotary);
         // Positions that no token may see hold NaN, and so does the token's own: looking at them shows.
@@ -398,7 +426,7 @@ impl Case {
             let sum = |((value, tolerance), moved): ((f64, f64), f64)| (value, tolerance + moved);
             values.into_iter().zip(tolerances).zip(moved).map(sum).collect()
         };
-        if output != Output::Attention {
+        if matches!(output, Output::K | Output::V) {
             let (cache, slice) = match output {
                 Output::K => (&caches[0], &k_cache),
                 _ => (&caches[1], &v_cache),
@@ -430,6 +458,12 @@ impl Case {
         let mut got: Vec<f32> =
             bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         got.drain(partial_at..partial_end);
+        if output == Output::Nan {
+            let shows = |v: &f32| !v.is_finite() && v.to_bits() != check::MARKER;
+            let shown = got.chunks(out_stride).take(n).flat_map(|row| row[..head_dim].iter().map(shows));
+            let want = vec![Want::Near { value: 1.0, tolerance: 0.0 }; n * head_dim];
+            return Ok((shown.map(|shows| f32::from(u8::from(shows))).collect(), want));
+        }
         // The token's own key and value as they were stored, which is checked apart: they may be rounded either way.
         let [stored, stored_values] = [&k_cache, &v_cache].map(|slice| gpu.read(slice));
         let [stored, stored_values] =

@@ -1,4 +1,4 @@
-//! What the two attention kernels have in common: geometry, reference; and bindings and checks of the one for prompts.
+//! What the attention kernels have in common: geometry, reference; and bindings and checks of the one for prompts.
 
 use crate::gpu::graph::{KvBytes, State};
 use crate::gpu::{Access, Gpu, GpuError, Slice, Step};
@@ -64,7 +64,7 @@ pub struct Attention<'a> {
     pub out_stride: usize,
 }
 
-/// Bindings of both kernels.
+/// Bindings of the kernel for prompts.
 pub const BINDINGS: &[(&str, Access)] = &[
     ("q", Access::Read),
     ("k_cache", Access::Read),

@@ -24,7 +24,7 @@ pub enum Want {
 }
 
 /// A NaN that no computation makes.
-const MARKER: u32 = 0x7fc0_dead;
+pub const MARKER: u32 = 0x7fc0_dead;
 /// Guard elements after every output.
 pub(super) const GUARD: usize = 64;
 

@@ -1,4 +1,4 @@
-//! One file per kernel, named as its WGSL file: parameters, spec, variants, step, f64 reference, checks.
+//! One file per kernel, named as its WGSL file (decode attention has two): parameters, spec, variants, step, f64 reference, checks.
 
 pub mod argmax;
 pub mod arithmetic;

@@ -14,7 +14,7 @@ use crate::kernels::{
     penalize, read, rms_norm, rope_kv, sample, top_k,
 };
 
-/// Decode attention over at most so many positions is not split: four tiles of the kernel.
+/// Decode attention over at most so many positions is not split.
 const SPLIT_ABOVE: u32 = 4 * 64;
 
 /// KV heads of most models.
