@@ -7,6 +7,7 @@
 #[path = "common/engine.rs"]
 mod engine;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -189,13 +190,19 @@ fn tuned_variants_say_the_same() {
     let reference = Reference::get();
     let untuned = model(&engine::gpu());
     let want = reference.logits(&untuned).map(|row| row.into_iter().map(f64::from).collect::<Vec<_>>());
-    // Of one sequence and of four.
-    let kernels = |model: &Model| {
-        let batch = Batch::new(model, 4).expect("a batch");
-        let graphs = [&batch.graphs().decode, batch.step_graph()];
-        graphs.map(|graph| graph.kernels().map(|kernel| kernel.label.clone()).collect::<Vec<_>>())
+    // Kernels of the matrices of one, four and eight sequences and of prompts, and how attention of a token is split.
+    let ways = |model: &Model| {
+        let [four, eight] = [4, 8].map(|sequences| Batch::new(model, sequences).expect("a batch"));
+        let graphs = [&four.graphs().decode, four.step_graph(), eight.step_graph(), &four.graphs().prefill];
+        let matrices = graphs.map(|graph| {
+            let labels = graph.kernels().map(|kernel| kernel.label.clone());
+            labels.filter(|label| label.starts_with("mat")).collect::<BTreeSet<_>>()
+        });
+        let state = State { pos: 270, n_tokens: 1, ..State::default() };
+        let attention = graphs[0].steps.iter().filter(|step| step.kernel.label.starts_with("attend_decode"));
+        (matrices, attention.map(|step| step.groups(state)).collect::<Vec<_>>())
     };
-    let by_default = kernels(&untuned);
+    let by_default = ways(&untuned);
     let dtype = untuned.main_dtype();
     const SETS: usize = 3;
     for set in 0..SETS {
@@ -203,21 +210,22 @@ fn tuned_variants_say_the_same() {
         let facts = gpu.facts();
         let matvec = MatvecClass::COLUMNS.map(|columns| Class::Matvec(MatvecClass { dtype, columns }));
         for (i, class) in matvec.into_iter().chain([Class::Prompt(dtype), Class::Attention]).enumerate() {
-            let variants = Variants::of(&gpu);
-            let mut ways = variants.candidates(facts, class);
+            let mut others = Variants::of(&gpu).candidates(facts, class);
             // On the cores of a CPU barriers make rows of whole workgroups 50 times as slow: no tuner's choice.
             let slow = |way: &Way| matches!(way, Way::Matvec(v) if v.team == Team::Workgroup);
-            ways.retain(|way| !(facts.kind == AdapterKind::Cpu && slow(way)));
-            ways.retain(|way| *way != variants.way_untuned(class));
-            let way = ways[((set + i) % SETS * ways.len() + ways.len() / 2) / SETS];
+            others.retain(|way| !(facts.kind == AdapterKind::Cpu && slow(way)));
+            others.retain(|way| *way != Variants::of(untuned.gpu()).way(class));
+            let way = others[((set + i) % SETS * others.len() + others.len() / 2) / SETS];
             println!("set {set}: {} by {}", class.name(), way.name());
             gpu.prefer(&class.name(), &way.name());
             assert_eq!(Variants::of(&gpu).way(class), way);
         }
         let tuned = model(&gpu);
-        for (now, before) in kernels(&tuned).iter().zip(&by_default) {
-            assert_ne!(now, before, "set {set}");
+        let now = ways(&tuned);
+        for (now, before) in now.0.iter().zip(&by_default.0) {
+            assert!(!now.is_empty() && now.is_disjoint(before), "set {set}: {now:?} and {before:?}");
         }
+        assert!(now.1.iter().zip(&by_default.1).all(|(now, before)| now != before), "set {set}: {now:?}");
         let got = reference.logits(&tuned);
         let worst = got.iter().zip(&want).map(|(got, want)| max_difference(got, want)).fold(0.0, f64::max);
         println!("set {set}: logits off by {worst:.1e}");
@@ -234,6 +242,7 @@ fn quantized_weights_say_the_same_ahead_and_together() {
     for dtype in [DType::F16, DType::Q8_0, DType::Q4_0, DType::Q4K] {
         let options = LoadOptions { quant: Some(dtype), context: Some(288), ..exact() };
         let model = Model::demo(&gpu, &options).expect("the demo model");
+        assert_eq!(model.main_dtype(), dtype);
         let [single, ahead] = alone(&model, &prompts[SPLIT]);
         assert_eq!(single, ahead, "{dtype}");
         assert_eq!(together(&model, &prompts[SPLIT]), single, "{dtype}");
