@@ -128,7 +128,7 @@ def main():
     result = {
         "commits": commits,
         "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"processor": processor(), "system": platform.platform()},
+        "machine": {"processor": processor(), "system": f"{platform.system()} {platform.machine()}"},
         "adapters": devices,
         "demo": demo(binaries, adapter, args.rounds),
         "batch": batch(first, [*args.models, "demo"], adapter, args.rounds),

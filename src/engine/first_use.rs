@@ -1,5 +1,5 @@
 //! Before an adapter runs a model for the first time: the short form of `verify`, kept in the cache
-//! directory by adapter, driver and version. Variants that fail are not used, and named.
+//! directory by adapter, driver, version and kernels. Variants that fail are not used, and named.
 //!
 //! What is verified is what will run: shaders without runtime checks ([`Gpu::leave_checks_out`]), unless
 //! [`crate::gpu::GpuOptions::checked`] keeps them. Where something is right only with the checks, all shaders keep them.
