@@ -146,12 +146,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
 
   for (var tile = work.start + id.z * WG; tile < work.pos; tile += groups.z * WG) {
     let p = tile + in.lane;
-    let row = work.base + min(p, work.pos - 1u) * D4;
-    let row_scales = work.scales + min(p, work.pos - 1u) * SCALE_WORDS;
     var score: array<vec4<f32>, GV>;
     for (var g = 0u; g < GV; g++) { score[g] = vec4<f32>(); }
     for (var o = 0u; o < OCTETS; o++) {
-      let k = load_keys(row, row_scales, o);
+      let k = load_keys(work, p, o);
       for (var g = 0u; g < GV; g++) {
         let h = g * 4u;
         let at = h * D8 + o * 8u;
@@ -177,7 +175,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
     workgroupBarrier();
     for (var first = 0u; first < WG; first += 8u * SLICES) {
       // Eight positions, every SLICES-th: this slice's.
-      let v = load_values(work.base, tile + first + slice, SLICES, work.pos - 1u, d);
+      let v = load_values(work, tile + first + slice, SLICES, d);
       for (var g = 0u; g < GV; g++) {
         let w = weights_of(first, slice, g);
         let h = g * 4u;

@@ -155,13 +155,10 @@ fn main(
 
   for (var tile = work.start + id.z * SUBGROUP; tile < work.pos; tile += groups.z * SUBGROUP) {
     let p = tile + lane;
-    let last = work.pos - 1u;
-    let row = work.base + min(p, last) * D4;
-    let row_scales = work.scales + min(p, last) * SCALE_WORDS;
     var score: array<vec4<f32>, GV>;
     for (var g = 0u; g < GV; g++) { score[g] = vec4<f32>(); }
     for (var o = 0u; o < OCTETS; o++) {
-      let k = load_keys(row, row_scales, o);
+      let k = load_keys(work, p, o);
       for (var g = 0u; g < GV; g++) {
         let h = g * 4u;
         score[g].x += block_dot(broadcast8(q[h][o]), k);
@@ -184,7 +181,7 @@ fn main(
       }
     }
     for (var o = 0u; o < OCTETS; o++) {
-      let v = load_values(work.base, tile + (lane & ~7u), 1u, last, min(o * 8u + own, D4 - 1u));
+      let v = load_values(work, tile + (lane & ~7u), 1u, min(o * 8u + own, D4 - 1u));
       for (var g = 0u; g < GV; g++) {
         let h = g * 4u;
         acc[h][o] += weighted(weights[g], v, 0u);

@@ -88,9 +88,9 @@
 //!
 //! wgpu puts checks into shaders: indices are clamped, loops bounded, divisors tested. Our kernels do without, because they
 //! compare every index that comes from data with a size themselves; unclamped loops unroll, which is much of the speed on
-//! software adapters. But only where [`engine::first_use`] found them right in that form, on this adapter and driver
-//! and with these kernels, of which `build.rs` takes a hash ([`gpu::Gpu::leave_checks_out`]): elsewhere, for shaders that are not in [`kernels::ALL`], and with
-//! [`gpu::GpuOptions::checked`] (`--checked`), the checks stay.
+//! software adapters. But only where [`engine::first_use`] found them right in that form, on this adapter and driver and with
+//! these kernels, of which `build.rs` takes a hash ([`gpu::Gpu::leave_checks_out`]): elsewhere, for shaders that are not in
+//! [`kernels::ALL`], and with [`gpu::GpuOptions::checked`] (`--checked`), the checks stay.
 //!
 //! ## How a token runs
 //!

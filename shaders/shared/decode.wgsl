@@ -92,29 +92,30 @@ fn value_scale(at: u32, o: u32) -> f32 {
   return 1.0;
 }
 
-// K at eight vec4 from octet o of a position on, whose scales begin at `scales`; beyond the head q is zero, and any K will do.
-fn load_keys(row: u32, scales: u32, o: u32) -> Block32 {
-  let s = key_scale(scales, o);
+// K of octet o of position p, or of the last one in the cache where p is beyond it. Beyond the head q is zero, and any K will do.
+fn load_keys(work: Work, p: u32, o: u32) -> Block32 {
+  let at = min(p, work.pos - 1u);
+  let s = key_scale(work.scales + at * SCALE_WORDS, o);
   var i: array<u32, 8>;
-  for (var j = 0u; j < 8u; j++) { i[j] = row + min(o * 8u + j, D4 - 1u); }
+  for (var j = 0u; j < 8u; j++) { i[j] = work.base + at * D4 + min(o * 8u + j, D4 - 1u); }
   return Block32(
     kv_unpack(k_cache[i[0]], s), kv_unpack(k_cache[i[1]], s), kv_unpack(k_cache[i[2]], s), kv_unpack(k_cache[i[3]], s),
     kv_unpack(k_cache[i[4]], s), kv_unpack(k_cache[i[5]], s), kv_unpack(k_cache[i[6]], s), kv_unpack(k_cache[i[7]], s));
 }
 
-// V at d of a position of the head that begins at `base`.
-fn value(base: u32, p: u32, d: u32) -> vec4<f32> {
-  let scale = value_scale(base + params.context * D4 + p * SCALE_WORDS, d / 8u);
-  return kv_unpack(v_cache[base + p * D4 + d], scale);
+// V at d of a position.
+fn value(work: Work, p: u32, d: u32) -> vec4<f32> {
+  let scale = value_scale(work.scales + p * SCALE_WORDS, d / 8u);
+  return kv_unpack(v_cache[work.base + p * D4 + d], scale);
 }
 
-// V at d of eight positions from `at` on, every stride-th; those past the last have no weight.
-fn load_values(base: u32, at: u32, stride: u32, last: u32, d: u32) -> Block32 {
+// V at d of eight positions from `at` on, every stride-th; those beyond the last one have no weight.
+fn load_values(work: Work, at: u32, stride: u32, d: u32) -> Block32 {
   var p: array<u32, 8>;
-  for (var j = 0u; j < 8u; j++) { p[j] = min(at + j * stride, last); }
+  for (var j = 0u; j < 8u; j++) { p[j] = min(at + j * stride, work.pos - 1u); }
   return Block32(
-    value(base, p[0], d), value(base, p[1], d), value(base, p[2], d), value(base, p[3], d),
-    value(base, p[4], d), value(base, p[5], d), value(base, p[6], d), value(base, p[7], d));
+    value(work, p[0], d), value(work, p[1], d), value(work, p[2], d), value(work, p[3], d),
+    value(work, p[4], d), value(work, p[5], d), value(work, p[6], d), value(work, p[7], d));
 }
 
 // Sum of the vectors of v, each times component c of its w.

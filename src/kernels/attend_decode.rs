@@ -214,6 +214,7 @@ fn ropes() -> Vec<rope_kv::Variant> {
         let geometry = Geometry { heads, kv_heads, head_dim, context: 260, window: 0, kv };
         rope_kv::Variant { geometry, rotary, interleaved, qk_norm, reduce: Reduce::Workgroup }
     };
+    // Cache, query heads, KV heads, width, rotated elements, interleaved, normed.
     let all = [
         (F16, 9, 3, 64, 64, false, false),
         (F16, 10, 2, 128, 128, false, true),
