@@ -3,6 +3,8 @@
 #[path = "common/engine.rs"]
 mod engine;
 
+use std::time::Duration;
+
 use anygpu::base::{Activations, DType};
 use anygpu::engine::model::DEMO_FILES;
 use anygpu::engine::{
@@ -181,28 +183,68 @@ fn steps_ahead_say_the_same_as_one_at_a_time() {
 }
 
 #[test]
+fn steps_of_one_submit_say_the_same_as_each_in_its_own() {
+    let options = LoadOptions { context: Some(16), ..exact() };
+    let model = Model::demo(&engine::gpu(), &options).expect("model");
+    let mut session = Session::new(&model).expect("session");
+    let greedy = SamplerOptions { temperature: 0.0, ..SamplerOptions::default() };
+    let sampled = SamplerOptions { temperature: 1.3, ..SamplerOptions::default() };
+    // Two submits of four fit what is asked for, or are cut to it, or are followed by others until the context is full.
+    for (sampler, max_tokens, submits) in
+        [(&greedy, Some(9), 2..=2), (&sampled, Some(7), 2..=2), (&greedy, None, 3..=7)]
+    {
+        let mut run = |one_at_a_time, step_s| {
+            session.truncate(0);
+            // As if steps had taken so long. What seems faster is believed a factor of two at a time.
+            for _ in 0..64 {
+                let state = State { n_tokens: 1, ..State::default() };
+                session.graphs().decode.took(state, Duration::from_secs_f64(step_s));
+            }
+            let sampler = sampler.clone();
+            let options = GenerateOptions {
+                sampler,
+                max_tokens,
+                ignore_eos: true,
+                one_at_a_time,
+                ..GenerateOptions::default()
+            };
+            let mut done = session.generate(&[5, 6, 7], &options, &mut |_| true).expect("generates");
+            done.timeline.dedup();
+            (done.timeline.len(), (done.ids, done.step_s.len(), done.finish, session.tokens().to_vec()))
+        };
+        let [one, short, long] = [run(true, 1e-6), run(false, 1e-6), run(false, 100.0)];
+        assert_eq!(one.1, short.1, "together or one at a time");
+        assert_eq!(one.1, long.1, "ahead, each in several submits, or one at a time");
+        assert_eq!((one.0, long.0), (one.1.1, one.1.1), "long steps go alone");
+        assert!(submits.contains(&short.0), "{} submits for {} steps", short.0, short.1.1);
+    }
+}
+
+#[test]
 fn a_gpu_that_waits_for_the_host_is_counted() {
     let model = Model::demo(&engine::gpu(), &exact()).expect("model");
     let mut session = Session::new(&model).expect("session");
-    let options = GenerateOptions { max_tokens: Some(12), ignore_eos: true, ..GenerateOptions::default() };
+    let options = GenerateOptions { max_tokens: Some(41), ignore_eos: true, ..GenerateOptions::default() };
     let busy = session.generate(&[5, 6, 7], &options, &mut |_| true).expect("generates");
-    assert_eq!((busy.timeline.len(), busy.step_s.len()), (11, 11));
+    assert_eq!((busy.timeline.len(), busy.step_s.len()), (40, 40));
     for [begun, handed, done] in &busy.timeline {
         assert!(0.0 <= *begun && begun <= handed && handed <= done, "{begun} {handed} {done}");
     }
-    let overlap = |timeline: &[[f64; 3]]| timeline.windows(2).filter(|pair| pair[1][0] < pair[0][2]).count();
-    assert!(overlap(&busy.timeline) >= 8, "submitted before the step before was done: {:?}", busy.timeline);
+    let mut submits = busy.timeline.clone();
+    submits.dedup();
+    let early = submits.windows(2).filter(|pair| pair[1][0] < pair[0][2]).count();
+    assert!(early * 4 >= submits.len() * 3, "submitted before the steps before were done: {submits:?}");
     assert!(session.graphs().decode.has_pace(), "submits of later tokens are cut by what these took");
     // A slow reader: all that was submitted ahead is done long before the next step comes.
     let mut slow = |_: &str| {
-        std::thread::sleep(std::time::Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(50));
         true
     };
     let starved = session.generate(&[8], &options, &mut slow).expect("generates");
-    assert!(starved.ahead && starved.idle_s > 0.05, "{} s idle per step", starved.idle_s);
+    assert!(starved.ahead && starved.idle_s > 0.01, "{} s idle per step", starved.idle_s);
     let one = GenerateOptions { one_at_a_time: true, ..options };
     let waiting = session.generate(&[9], &one, &mut slow).expect("generates");
-    assert!(!waiting.ahead && waiting.idle_s > 0.1, "{} s idle per step", waiting.idle_s);
+    assert!(!waiting.ahead && waiting.idle_s > 0.04, "{} s idle per step", waiting.idle_s);
     assert!(busy.idle_s < starved.idle_s, "{} s and {} s idle", busy.idle_s, starved.idle_s);
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::ahead::Ahead;
+use crate::engine::ahead::{Ahead, Chosen};
 use crate::engine::forward::TOP_K;
 use crate::engine::{EngineError, Logits, Sampler, SamplerOptions, Session};
-use crate::gpu::submit::{HostWork, Times};
+use crate::gpu::submit::HostWork;
 use crate::tokenizer::{DecodeStream, StopStrings};
 
 /// How to generate.
@@ -55,10 +55,10 @@ pub struct Generation {
     /// Time of the following tokens.
     pub decode_time: Duration,
     /// Seconds of each step after the first token: from its submit, or where steps are submitted ahead from the result of
-    /// the one before, to its result.
+    /// the one before, to its result. Steps of one submit share what all of them took.
     pub step_s: Vec<f64>,
     /// When the first submit of each of them began, when it returned, and when the host saw the result: seconds since the first
-    /// token was there.
+    /// token was there. The same for all steps of one submit.
     pub timeline: Vec<[f64; 3]>,
     /// What such steps took of the host, all together.
     pub host: HostWork,
@@ -134,7 +134,7 @@ impl Session<'_> {
         let decode_started = Instant::now();
         let (mut step_s, mut timeline) = (Vec::new(), Vec::new());
         let mut read = None::<Instant>;
-        let mut host = HostWork::default();
+        let (mut host, mut share_s) = (HostWork::default(), 0.0);
         let finish = loop {
             let Some(id) = next else { break FinishReason::Length };
             sampler.note(id);
@@ -149,7 +149,7 @@ impl Session<'_> {
             }
             // Steps ahead overlap with everything else: theirs is the time from result to result.
             let begun = read.filter(|_| ahead.is_some()).unwrap_or_else(Instant::now);
-            let (chosen, times) = match &mut ahead {
+            let Chosen { id: chosen, times, steps } = match &mut ahead {
                 Some(ahead) => {
                     let left = options.max_tokens.map_or(usize::MAX, |most| most - out.ids.len());
                     ahead.step(self, id, left)?
@@ -157,10 +157,14 @@ impl Session<'_> {
                 None => self.step(id, &mut sampler)?,
             };
             read = Some(Instant::now());
-            host += times.host;
+            // Steps that come together share the time until they came.
+            if let Some(steps) = steps {
+                share_s = begun.elapsed().as_secs_f64() / steps as f64;
+                host += times.host;
+            }
             let moments = [times.begun, times.handed, times.done];
             timeline.push(moments.map(|at| (at - decode_started).as_secs_f64()));
-            step_s.push(begun.elapsed().as_secs_f64());
+            step_s.push(share_s);
             next = Some(chosen);
         };
         let tail = out.flush();
@@ -178,8 +182,8 @@ impl Session<'_> {
     }
 
     /// Feeds `id` and chooses the next token with as little read back as the sampler needs.
-    fn step(&mut self, id: u32, sampler: &mut Sampler) -> Result<(u32, Times), EngineError> {
-        let chosen = if sampler.is_greedy() {
+    fn step(&mut self, id: u32, sampler: &mut Sampler) -> Result<Chosen, EngineError> {
+        let id = if sampler.is_greedy() {
             self.step_greedy(id)?
         } else if sampler.fits_top(TOP_K)
             && let Some(top) = self.step_top(id)?
@@ -188,7 +192,7 @@ impl Session<'_> {
         } else {
             sampler.sample(&self.step_logits(id)?)
         };
-        Ok((chosen, self.times()))
+        Ok(Chosen { id, times: self.times(), steps: Some(1) })
     }
 
     /// Chooses from the logits that the last feed left.

@@ -217,12 +217,12 @@ impl<'m> Session<'m> {
         State { pos: (self.pos + ahead) as u32, n_tokens: 1, ..State::default() }
     }
 
-    /// Submits such a step, and `choosing` after it; the choice is fed to the step that follows and goes to `readback`.
-    /// `id`: the token to feed, where no earlier step chooses it.
+    /// Submits `count` steps from such a one on, `choosing` after each; choices are fed to the step that follows and go to
+    /// `readback`. `id`: the token to feed first, where no earlier step chooses it.
     pub(super) fn submit_ahead(
         &self,
         id: Option<u32>,
-        ahead: usize,
+        (ahead, count): (usize, usize),
         choosing: Option<&Graph>,
         readback: &Readback,
     ) -> Result<Pending, EngineError> {
@@ -232,8 +232,6 @@ impl<'m> Session<'m> {
             self.gpu().write(tokens, 0, bytemuck::bytes_of(&id));
             self.gpu().write(state, 0, bytemuck::bytes_of(&run));
         }
-        // The position stands first in the state, and is all that the next step changes.
-        let position = id.is_none().then_some((positions, u64::from(run.pos) * 4, state));
         // The index stands first in what argmax writes.
         let (decode, both);
         let graphs: &[&Graph] = match choosing {
@@ -246,7 +244,14 @@ impl<'m> Session<'m> {
                 &both
             }
         };
-        Ok(self.gpu().run_ahead(graphs, run, position, best, (tokens, 4), (readback, 16))?)
+        Ok(self.gpu().run_ahead(
+            graphs,
+            (run, count as u32),
+            (positions, state, id.is_some()),
+            best,
+            (tokens, 4),
+            (readback, 16),
+        )?)
     }
 
     /// The greedy choice after [`Session::feed`] with [`Logits::Last`].

@@ -57,6 +57,12 @@ impl Graph {
         self.pace.0.load(Ordering::Relaxed) != 0
     }
 
+    /// Seconds that a run in this state is likely to take; `None`: nothing is measured.
+    pub fn likely_s(&self, state: State) -> Option<f64> {
+        let work: f64 = self.steps.iter().map(|step| step.work(state)).sum();
+        self.has_pace().then(|| work / self.pace.rate(state))
+    }
+
     /// Bytes of work that one submit of a run in this state may hold.
     pub(super) fn work_per_submit(&self, state: State) -> f64 {
         MOST_S * self.pace.rate(state)

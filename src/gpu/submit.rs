@@ -112,31 +112,38 @@ impl Gpu {
         Ok((read, Times { begun: first.begun, handed: first.returned, done, host }))
     }
 
-    /// Runs the graphs, copies the first bytes of `output` to `next` and to `readback`, and does not wait.
-    /// [`Gpu::finish`] gives what was read. `position`: first copies this word, from its offset in the slice, to the beginning of
-    /// another, which costs the host less than a write.
+    /// Runs the graphs `count` times, at this state's position and those that follow, in one submit if that is not too long, and
+    /// does not wait. Every run leaves the first bytes of `output` in `next` and, one after the other, in `readback`;
+    /// [`Gpu::finish`] gives what was read. Positions are copied, from [context] u32 to the beginning of the state, which
+    /// costs the host less than a write; `written`: the first stands there already.
     pub fn run_ahead(
         &self,
         graphs: &[&Graph],
-        state: State,
-        position: Option<(&Slice, u64, &Slice)>,
+        (state, count): (State, u32),
+        (positions, to, written): (&Slice, &Slice, bool),
         output: &Slice,
         (next, next_bytes): (&Slice, u64),
         (readback, bytes): (&Readback, u64),
     ) -> Result<Pending, GpuError> {
         let before = self.host_work();
-        let mut encoder = self.encoder();
-        if let Some((from, at, to)) = position {
-            encoder.copy_buffer_to_buffer(&from.buffer, from.offset + at, &to.buffer, to.offset, 4);
+        let mut rest = Rest { encoder: self.encoder(), first: None };
+        for i in 0..count {
+            let state = State { pos: state.pos + i, ..state };
+            if i > 0 || !written {
+                let from = positions.offset + u64::from(state.pos) * 4;
+                rest.encoder.copy_buffer_to_buffer(&positions.buffer, from, &to.buffer, to.offset, 4);
+            }
+            let Rest { mut encoder, first } = self.all_but_the_last_submit(rest.encoder, graphs, state)?;
+            let (from, at) = (output.offset, u64::from(i) * bytes);
+            encoder.copy_buffer_to_buffer(&output.buffer, from, &next.buffer, next.offset, next_bytes);
+            encoder.copy_buffer_to_buffer(&output.buffer, from, &readback.buffer, at, bytes);
+            rest = Rest { encoder, first: rest.first.or(first) };
         }
-        let Rest { mut encoder, first } = self.all_but_the_last_submit(encoder, graphs, state)?;
-        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &next.buffer, next.offset, next_bytes);
-        encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
-        let Submitted { submission, begun, returned } = self.submit(encoder);
+        let Submitted { submission, begun, returned } = self.submit(rest.encoder);
         let host = self.host_work() - before;
-        readback.map(bytes);
+        readback.map(u64::from(count) * bytes);
         self.check()?;
-        let first = first.map_or([begun, returned], |first| [first.begun, first.returned]);
+        let first = rest.first.map_or([begun, returned], |first| [first.begun, first.returned]);
         Ok(Pending { submission, host, first, last: begun })
     }
 
