@@ -78,6 +78,12 @@ def load(path, files, adapter, rounds):
     return runs
 
 
+def late_submits(timeline):
+    """How many submits began when nothing was on the way any more, and of how many; steps of one submit share a moment."""
+    submits = [step for i, step in enumerate(timeline) if i == 0 or step != timeline[i - 1]]
+    return sum(b[0] >= a[2] for a, b in zip(submits, submits[1:])), len(submits) - 1
+
+
 def step_s(row, n):
     """Seconds of a step: llama-bench's tokens per second count all sequences."""
     return n / row["avg_ts"]
@@ -93,9 +99,12 @@ def summary(result):
             micro = lambda key: [run["timings"][key] * 1e6 for run in runs]
             for key, what in (("host_s", "recording"), ("submit_s", "in submit"), ("gpu_idle_s", "GPU idle")):
                 line += f"; {what} {median(micro(key)):.0f} µs, {median(share(key)):.1f} % (at most {max(share(key)):.1f})"
-            early = [sum(b[0] < a[2] for a, b in zip(run["timeline"], run["timeline"][1:])) for run in runs]
-            line += f"; {min(early)} to {max(early)} of {len(runs[0]['timeline']) - 1} submits began before the step " \
-                    "ahead of theirs was seen done"
+            if runs[0]["timings"].get("processor_s"):
+                line += f"; the host's thread at work {median(micro('processor_s')):.0f} µs, " \
+                        f"{median(share('processor_s')):.1f} % (at most {max(share('processor_s')):.1f})"
+            late = [late_submits(run["timeline"]) for run in runs]
+            line += f"; {sum(n for n, _ in late)} of {sum(of for _, of in late)} submits began after the steps ahead of theirs " \
+                    "were seen done"
         print(line)
     print("texts equal:", len({run["text_sha"] for runs in result["demo"].values() for run in runs}) == 1)
     for model, runs in result["batch"].items():

@@ -127,9 +127,11 @@ fn one_object_with_everything() {
     // What was measured needs no prediction; one step at a time the GPU waits for the host.
     let unplanned = json(&["run", DEMO, "A fox", "--json", "--max-tokens", "9", "--no-plan", "--no-ahead"]);
     assert!(unplanned["prediction"].is_null(), "{unplanned}");
-    for time in ["host_s", "gpu_idle_s"] {
+    for time in ["host_s", "submit_s", "processor_s", "gpu_idle_s"] {
         assert!(unplanned["timings"][time].as_f64().is_some_and(|v| v > 0.0), "{time} in {unplanned}");
     }
+    let [all, recording] = ["processor_s", "host_s"].map(|time| unplanned["timings"][time].as_f64());
+    assert!(all > recording, "the thread did more than record: {unplanned}");
     let plain = good(&["run", DEMO, "A fox", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
     assert_eq!(
         plain.trim_end_matches('\n'),

@@ -29,6 +29,8 @@ pub(super) struct Rates {
     pub(super) host_s: f64,
     /// Seconds per such token in the driver's submit, which may wait for the submit before it.
     pub(super) submit_s: f64,
+    /// Processor seconds per such token of the thread that records, submits, reads and prints, where the system tells.
+    pub(super) processor_s: Option<f64>,
     /// Seconds per such token that the GPU had nothing to do, at most.
     pub(super) gpu_idle_s: f64,
 }
@@ -51,6 +53,7 @@ impl Rates {
             gb_s: bytes_per_token as f64 * decode_tok_s / 1e9,
             host_s: done.host.record_s / timed_steps(done),
             submit_s: done.host.submit_s / timed_steps(done),
+            processor_s: done.processor_s,
             gpu_idle_s: done.idle_s,
         }
     }

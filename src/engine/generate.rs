@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use cpu_time::ThreadTime;
+
 use crate::engine::ahead::{Ahead, Chosen};
 use crate::engine::forward::TOP_K;
 use crate::engine::{EngineError, Logits, Sampler, SamplerOptions, Session};
@@ -62,6 +64,9 @@ pub struct Generation {
     pub timeline: Vec<[f64; 3]>,
     /// What such steps took of the host, all together.
     pub host: HostWork,
+    /// Processor time per such step of the thread that generates, seconds: to record, submit and read, and `emit`. `None`: the
+    /// system does not tell.
+    pub processor_s: Option<f64>,
     /// Seconds per such step that the GPU had nothing to do between steps: from one step's result to the return of the next
     /// one's submit. Where steps are submitted ahead, only where a submit began when the step before was done, and at most:
     /// from when the host last saw that one running.
@@ -82,6 +87,7 @@ impl Generation {
             step_s: Vec::new(),
             timeline: Vec::new(),
             host: HostWork::default(),
+            processor_s: None,
             idle_s: 0.0,
             ahead: false,
         }
@@ -131,7 +137,7 @@ impl Session<'_> {
             true => Ahead::new(self, &mut sampler, left)?,
             false => None,
         };
-        let decode_started = Instant::now();
+        let (decode_started, processor) = (Instant::now(), ThreadTime::try_now());
         let (mut step_s, mut timeline) = (Vec::new(), Vec::new());
         let mut read = None::<Instant>;
         let (mut host, mut share_s) = (HostWork::default(), 0.0);
@@ -176,7 +182,10 @@ impl Session<'_> {
         generation.ahead = ahead.is_some();
         let between = timeline.windows(2).map(|pair| (pair[1][1] - pair[0][2]).max(0.0));
         let idle_s = ahead.map_or_else(|| between.fold(0.0, |sum, gap| sum + gap), |ahead| ahead.idle_s());
-        (generation.host, generation.idle_s) = (host, idle_s / step_s.len().max(1) as f64);
+        let per_step = |seconds: f64| seconds / step_s.len().max(1) as f64;
+        let processor = processor.and_then(|begun| begun.try_elapsed());
+        generation.processor_s = processor.ok().map(|time| per_step(time.as_secs_f64()));
+        (generation.host, generation.idle_s) = (host, per_step(idle_s));
         (generation.step_s, generation.timeline) = (step_s, timeline);
         Ok(generation)
     }
