@@ -110,7 +110,8 @@ fn one_object_with_everything() {
         json(&["run", DEMO, "A fox", "--json", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
     assert_eq!(got["ids"].as_array().map(Vec::len), Some(9), "{got}");
     assert_eq!(got["finish"], "length");
-    assert_eq!(got["per_token"]["submits"], 1.0);
+    let submits = got["per_token"]["submits"].as_f64();
+    assert!(submits.is_some_and(|n| (0.25..=1.0).contains(&n)), "up to four steps in a submit: {got}");
     assert_eq!(got["timeline"].as_array().map(Vec::len), Some(8), "a step per token after the first: {got}");
     let layers = got["model"]["layers"].as_u64().expect("layers");
     let dispatches = got["per_token"]["dispatches"].as_u64().expect("dispatches");
@@ -130,6 +131,7 @@ fn one_object_with_everything() {
     for time in ["host_s", "submit_s", "processor_s", "gpu_idle_s"] {
         assert!(unplanned["timings"][time].as_f64().is_some_and(|v| v > 0.0), "{time} in {unplanned}");
     }
+    assert_eq!(unplanned["per_token"]["submits"], 1.0);
     let [all, recording] = ["processor_s", "host_s"].map(|time| unplanned["timings"][time].as_f64());
     assert!(all > recording, "the thread did more than record: {unplanned}");
     let plain = good(&["run", DEMO, "A fox", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
