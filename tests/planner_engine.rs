@@ -3,6 +3,7 @@
 
 use anygpu::base::DType;
 use anygpu::engine::{Batch, LoadOptions, Model, Session};
+use anygpu::gpu::graph::State;
 use anygpu::kernels::kv::KvType;
 use anygpu::model::{ModelSpec, shapes};
 use anygpu::plan::machine::{self, Load};
@@ -61,6 +62,11 @@ fn the_planner_counts_what_the_engine_does() {
                 let kv = memory::kv_bytes_per_token(&spec, KvType::F16);
                 let stated: u64 = graph.steps.iter().map(|step| step.kv.per_position).sum();
                 assert_eq!(stated, kv, "{what}");
+                // And reads them once: no more workgroups for all sequences than for one.
+                let one = State { n_tokens: 1, ..batch.state() };
+                let mut products = graph.steps.iter().filter(|step| step.kernel.label.starts_with("mat"));
+                assert!(products.clone().count() > 4 * spec.n_layers, "{what}");
+                assert!(products.all(|step| step.groups(batch.state()) == step.groups(one)), "{what}: again");
                 // Of parameters there is another, where adapters have no immediates.
                 assert!(graph.steps.iter().all(|step| step.kernel.n_bindings <= 6), "{what}: bindings");
             }

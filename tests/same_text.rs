@@ -6,20 +6,22 @@
 
 #[path = "common/engine.rs"]
 mod engine;
+#[path = "common/ways.rs"]
+mod ways;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use anygpu::base::{AdapterKind, DType};
+use anygpu::base::DType;
 use anygpu::engine::{Batch, GenerateOptions, LoadOptions, Logits, Model, SamplerOptions, Session};
 use anygpu::gpu::graph::State;
 use anygpu::gpu::{Gpu, GpuOptions};
 use anygpu::kernels;
-use anygpu::kernels::matvec::Team;
 use anygpu::kernels::sabotage::FAULTS;
-use anygpu::kernels::variants::{Class, MatvecClass, Variants, Way};
+use anygpu::kernels::variants::Variants;
 use engine::{exact, last_logits, max_difference};
+use ways::{SETS, prefer_others};
 
 /// Tokens of every text.
 const TOKENS: usize = 8;
@@ -203,23 +205,9 @@ fn tuned_variants_say_the_same() {
         (matrices, attention.map(|step| step.groups(state)).collect::<Vec<_>>())
     };
     let by_default = ways(&untuned);
-    let dtype = untuned.main_dtype();
-    const SETS: usize = 3;
     for set in 0..SETS {
         let gpu = engine::gpu();
-        let facts = gpu.facts();
-        let matvec = MatvecClass::COLUMNS.map(|columns| Class::Matvec(MatvecClass { dtype, columns }));
-        for (i, class) in matvec.into_iter().chain([Class::Prompt(dtype), Class::Attention]).enumerate() {
-            let mut others = Variants::of(&gpu).candidates(facts, class);
-            // On the cores of a CPU barriers make rows of whole workgroups 50 times as slow: no tuner's choice.
-            let slow = |way: &Way| matches!(way, Way::Matvec(v) if v.team == Team::Workgroup);
-            others.retain(|way| !(facts.kind == AdapterKind::Cpu && slow(way)));
-            others.retain(|way| *way != Variants::of(untuned.gpu()).way(class));
-            let way = others[((set + i) % SETS * others.len() + others.len() / 2) / SETS];
-            println!("set {set}: {} by {}", class.name(), way.name());
-            gpu.prefer(&class.name(), &way.name());
-            assert_eq!(Variants::of(&gpu).way(class), way);
-        }
+        prefer_others(&gpu, set);
         let tuned = model(&gpu);
         let now = ways(&tuned);
         for (now, before) in now.0.iter().zip(&by_default.0) {

@@ -11,7 +11,6 @@ use super::subject::{DEMO, Subject};
 use super::{tune, unix_time};
 use crate::base::{Activations, DType, KvType};
 use crate::bench::speed::median;
-use crate::engine::ahead::{AHEAD, TOGETHER};
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
 use crate::engine::{Generation, Session};
 use crate::gpu::Gpu;
@@ -153,7 +152,9 @@ impl Forecast {
         let predicted = self.step(position)?;
         let typical = median(steps);
         // The first result comes when several steps are on the way already.
-        let first = steps.iter().take(AHEAD * TOGETHER).map(|s| s - typical).sum::<f64>().max(0.0);
+        let until = done.timeline.first().map_or(0.0, |[_, _, result]| *result);
+        let early = steps.iter().zip(&done.timeline).take_while(|(_, [begun, ..])| *begun < until);
+        let first = early.map(|(s, _)| s - typical).sum::<f64>().max(0.0);
         let between =
             (done.decode_time.as_secs_f64() - steps.iter().sum::<f64>()).max(0.0) / steps.len() as f64;
         let achieved_s = (done.decode_time.as_secs_f64() - first) / steps.len() as f64;

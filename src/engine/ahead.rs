@@ -7,16 +7,17 @@ use std::time::Instant;
 use crate::engine::{EngineError, Sampler, Session};
 use crate::gpu::submit::{Pending, Times};
 use crate::gpu::{Graph, Readback};
+use crate::kernels::argmax::Best;
 
-/// Submits before the oldest is read.
-pub const AHEAD: usize = 2;
-/// Most steps in a submit.
-pub const TOGETHER: usize = 4;
-/// What the steps of a submit may take together, seconds: their text comes at once. A submit costs the host about as much as
-/// recording half a step, and between two some drivers let the GPU wait.
+/// Flights before the oldest is read.
+const AHEAD: usize = 2;
+/// Most steps of a flight.
+const TOGETHER: usize = 4;
+/// What the steps of a flight may take together, seconds: their text comes at once. A submit costs the host about as much as
+/// recording half a step, and between two submits some drivers let the GPU wait.
 const TOGETHER_S: f64 = 0.02;
 /// Bytes of a choice.
-const BYTES: usize = 16;
+pub(super) const BYTES: usize = size_of::<Best>();
 
 /// Steps that were submitted together.
 struct Flight {
@@ -25,15 +26,21 @@ struct Flight {
     steps: usize,
 }
 
+/// A choice as it was read; the rest as [`Chosen`] has it.
+struct Landed {
+    bytes: [u8; BYTES],
+    times: Times,
+    steps: Option<usize>,
+}
+
 /// Steps on the way.
 pub(super) struct Ahead {
-    /// Chooses after the logits and the most likely token are there; `None`: that one is the choice.
-    choosing: Option<Graph>,
+    /// What follows the forward pass: [`Session::choosing`].
+    choosing: Graph,
     free: Vec<Readback>,
     flying: VecDeque<Flight>,
-    /// Choices of the last flight that nobody has asked for yet, and when that ran.
-    ready: VecDeque<[u8; BYTES]>,
-    times: Option<Times>,
+    /// Choices of the last flight that nobody has asked for yet.
+    ready: VecDeque<Landed>,
     /// When the host heard of the last flights, since the GPU last waited, and how many steps they were.
     heard: VecDeque<(Instant, usize)>,
     /// Until then at least the GPU was busy with the step that was submitted last.
@@ -58,22 +65,15 @@ impl Ahead {
         sampler: &mut Sampler,
         left: usize,
     ) -> Result<Option<Ahead>, EngineError> {
-        let choosing = match sampler.is_greedy() {
-            true => None,
-            false => match session.choosing(sampler, left)? {
-                Some(graph) => Some(graph),
-                None => return Ok(None),
-            },
-        };
+        let Some(choosing) = session.choosing(sampler, left)? else { return Ok(None) };
         let gpu = session.model().gpu();
         let free = (0..AHEAD).map(|_| gpu.readback((TOGETHER * BYTES) as u64)).collect();
         Ok(Some(Ahead {
             choosing,
             free,
             flying: VecDeque::new(),
-            ready: VecDeque::new(),
-            times: None,
-            heard: VecDeque::with_capacity(AHEAD + 2),
+            ready: VecDeque::with_capacity(TOGETHER),
+            heard: VecDeque::with_capacity(AHEAD + 1),
             busy: None,
             idle_s: 0.0,
         }))
@@ -89,26 +89,29 @@ impl Ahead {
         left: usize,
     ) -> Result<Chosen, EngineError> {
         session.check_tokens(&[id])?;
-        let steps = self.ready.is_empty().then(|| self.land(session, id, left)).transpose()?;
-        let (Some(bytes), Some(times)) = (self.ready.pop_front(), self.times) else {
+        if self.ready.is_empty() {
+            self.land(session, id, left)?;
+        }
+        let Some(Landed { bytes, times, steps }) = self.ready.pop_front() else {
             return Err(EngineError::Cancelled);
         };
         session.advance(&[id]);
         Ok(Chosen { id: session.choice(&bytes)?, times, steps })
     }
 
-    /// Submits what may be submitted, waits for the oldest flight and makes its choices ready; how many.
-    fn land(&mut self, session: &Session<'_>, id: u32, left: usize) -> Result<usize, EngineError> {
+    /// Submits what may be submitted, waits for the oldest flight and makes its choices ready.
+    fn land(&mut self, session: &Session<'_>, id: u32, left: usize) -> Result<(), EngineError> {
+        let decode = &session.graphs().decode;
         let most = left.min(session.context() - session.position()).max(1);
         let mut flying: usize = self.flying.iter().map(|flight| flight.steps).sum();
         while flying < most
             && let Some(readback) = self.free.pop()
         {
-            let likely_s = session.graphs().decode.likely_s(session.state_ahead(flying));
+            let likely_s = decode.likely_s(session.state_ahead(flying));
             let together = likely_s.map_or(1, |seconds| (TOGETHER_S / seconds) as usize);
             let steps = together.clamp(1, TOGETHER).min(most - flying);
             let first = self.flying.is_empty().then_some(id);
-            let pending = session.submit_ahead(first, (flying, steps), self.choosing.as_ref(), &readback)?;
+            let pending = session.submit_ahead(first, (flying, steps), &self.choosing, &readback)?;
             let [begun, returned] = pending.first;
             // Was the GPU through with the steps before when these came?
             let through = |before: &Flight| before.readback.done().is_some_and(|at| at <= begun);
@@ -127,22 +130,31 @@ impl Ahead {
         let waiting = Instant::now();
         let gpu = session.model().gpu();
         let times = gpu.finish(pending, &readback, &mut bytes[..steps * BYTES])?;
-        // The host hears of several flights at once, but of no more than are on the way.
+        let state = session.state_ahead(0);
+        decode.took_at_most(state, times.done.saturating_duration_since(times.begun) / steps as u32);
+        // The host may hear of several flights at once, but of no more than were on the way: the mean of as many tells.
         self.heard.push_back((times.done, steps));
         if self.heard.len() > AHEAD
             && let Some((since, _)) = self.heard.pop_front()
         {
             let steps: usize = self.heard.iter().map(|(_, steps)| steps).sum();
-            let time = times.done.saturating_duration_since(since) / steps as u32;
-            session.graphs().decode.took(session.state_ahead(0), time);
+            decode.took(state, times.done.saturating_duration_since(since) / steps as u32);
         }
-        self.ready.extend(bytes.as_chunks::<BYTES>().0[..steps].iter().copied());
-        self.times = Some(times);
+        let choices = bytes.as_chunks::<BYTES>().0[..steps].iter().enumerate();
+        self.ready.extend(choices.map(|(i, bytes)| {
+            let steps = (i == 0).then_some(steps);
+            Landed { bytes: *bytes, times, steps }
+        }));
         self.free.push(readback);
         if self.flying.back().is_some_and(|flight| flight.readback.done().is_none()) {
             self.busy = Some(waiting);
         }
-        Ok(steps)
+        Ok(())
+    }
+
+    /// Dispatches of each step, beside those of the forward pass.
+    pub(super) fn dispatches(&self) -> usize {
+        self.choosing.steps.len()
     }
 
     /// Seconds that the GPU had nothing to do between steps, at most: where the submit of a step began when the one before was

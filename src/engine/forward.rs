@@ -10,6 +10,7 @@ use crate::engine::tables::Tables;
 use crate::engine::weights::{Layer, Weights};
 use crate::gpu::graph::State;
 use crate::gpu::{Gpu, GpuError, Graph, Slice, Step};
+use crate::kernels::argmax::Best;
 use crate::kernels::attention::{Attention, Geometry};
 use crate::kernels::glu::{self, Act};
 use crate::kernels::kv::KvType;
@@ -49,8 +50,8 @@ pub struct Sizes {
 pub struct Buffers {
     /// [`crate::gpu::graph::State`]
     pub state: Slice,
-    /// `[context]` u32: every position, for steps that are submitted ahead.
-    pub positions: Slice,
+    /// `[context]` of [`crate::kernels::argmax::Best`]: what steps that are submitted ahead chose.
+    pub choices: Slice,
     /// `[chunk]` u32
     pub tokens: Slice,
     /// Residual stream, [chunk, hidden]
@@ -150,9 +151,8 @@ impl Buffers {
             })
             .collect::<Result<Vec<_>, GpuError>>()?;
         Ok(Buffers {
-            state: gpu.uniform("state", bytemuck::bytes_of(&State::default()))?,
-            positions: gpu
-                .upload("positions", bytemuck::cast_slice(&(0..sizes.context as u32).collect::<Vec<_>>()))?,
+            state: gpu.upload("state", bytemuck::bytes_of(&State::default()))?,
+            choices: gpu.buffer("choices", (sizes.context * size_of::<Best>()) as u64)?,
             tokens: gpu.buffer("tokens", sizes.chunk as u64 * 4)?,
             hidden: next(),
             normed: next(),

@@ -64,8 +64,8 @@ pub struct Generation {
     pub timeline: Vec<[f64; 3]>,
     /// What such steps took of the host, all together.
     pub host: HostWork,
-    /// Processor time per such step of the thread that generates, seconds: to record, submit and read, and `emit`. `None`: the
-    /// system does not tell.
+    /// Processor time per such step of the thread that generates, seconds: to record, submit and read, and `emit`. Windows counts
+    /// in steps of 16 ms. `None`: the system does not tell.
     pub processor_s: Option<f64>,
     /// Seconds per such step that the GPU had nothing to do between steps: from one step's result to the return of the next
     /// one's submit. Where steps are submitted ahead, only where a submit began when the step before was done, and at most:
@@ -73,6 +73,8 @@ pub struct Generation {
     pub idle_s: f64,
     /// Were steps submitted ahead?
     pub ahead: bool,
+    /// Dispatches of each step, beside those of the forward pass, that choose and lead to the next one where they were.
+    pub choosing: usize,
 }
 
 impl Generation {
@@ -90,6 +92,7 @@ impl Generation {
             processor_s: None,
             idle_s: 0.0,
             ahead: false,
+            choosing: 0,
         }
     }
 
@@ -162,9 +165,9 @@ impl Session<'_> {
                 }
                 None => self.step(id, &mut sampler)?,
             };
-            read = Some(Instant::now());
             // Steps that come together share the time until they came.
             if let Some(steps) = steps {
+                read = Some(Instant::now());
                 share_s = begun.elapsed().as_secs_f64() / steps as f64;
                 host += times.host;
             }
@@ -180,6 +183,7 @@ impl Session<'_> {
         let mut generation = out.end(finish, prompt.len(), prompt_time);
         generation.decode_time = decode_started.elapsed();
         generation.ahead = ahead.is_some();
+        generation.choosing = ahead.as_ref().map_or(0, Ahead::dispatches);
         let between = timeline.windows(2).map(|pair| (pair[1][1] - pair[0][2]).max(0.0));
         let idle_s = ahead.map_or_else(|| between.fold(0.0, |sum, gap| sum + gap), |ahead| ahead.idle_s());
         let per_step = |seconds: f64| seconds / step_s.len().max(1) as f64;

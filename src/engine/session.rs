@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::Instant;
 
+use crate::engine::ahead::BYTES;
 use crate::engine::forward::{Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
 use crate::engine::tables::Tables;
@@ -10,6 +11,7 @@ use crate::engine::{EngineError, Sampler, pipelines};
 use crate::gpu::graph::State;
 use crate::gpu::submit::{HostWork, Pending, Times};
 use crate::gpu::{Gpu, Graph, Readback, Slice};
+use crate::kernels::advance::{self, Advance};
 use crate::kernels::argmax::{self, Best};
 use crate::kernels::penalize::{self, Penalize};
 use crate::kernels::sample::{self, Sample};
@@ -50,8 +52,9 @@ impl<'m> Session<'m> {
         let buffers = Buffers::allocate(gpu, spec, sizes, tables)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
         let sample = graphs.top.as_ref().map(|_| gpu.kernel(&sample::shader())).transpose()?;
+        let advance = gpu.kernel(&advance::shader())?;
         let used = [&graphs.decode, &graphs.prefill, &graphs.head].into_iter().chain(&graphs.top);
-        gpu.compile(used.flat_map(Graph::kernels).chain(&sample))?;
+        gpu.compile(used.flat_map(Graph::kernels).chain(&sample).chain([&advance]))?;
         pipelines::keep(gpu);
         let now = Instant::now();
         let host = HostWork::default();
@@ -164,23 +167,27 @@ impl<'m> Session<'m> {
     pub fn step_greedy(&mut self, id: u32) -> Result<u32, EngineError> {
         self.check_tokens(&[id])?;
         let state = self.begin(&[id]);
-        let bytes = self.run_and_read(&[&self.graphs.decode], state, &self.buffers.best, 16, &self.small)?;
+        let bytes =
+            self.run_and_read(&[&self.graphs.decode], state, &self.buffers.best, BYTES as u64, &self.small)?;
         self.advance(&[id]);
         self.choice(&bytes)
     }
 
-    /// The steps that choose from the logits as `sampler` would, with its random numbers for the next `left` positions;
-    /// `None` where it looks at more tokens than they can, for tiny vocabularies, and where a kernel failed verification.
+    /// The steps that choose from the logits as `sampler` would, with its random numbers for the next `left` positions, and feed
+    /// the choice to the step at the next one; `None` where the sampler looks at more tokens than they can, for tiny
+    /// vocabularies, and where a kernel failed verification.
     pub(super) fn choosing(&self, sampler: &mut Sampler, left: usize) -> Result<Option<Graph>, EngineError> {
         let (gpu, vocab) = (self.gpu(), self.model.spec().vocab);
         let options = sampler.options().clone();
         let (variants, likeliest) = (Variants::of(gpu), options.temperature == 0.0);
         let fits = likeliest || (1..=TOP_K).contains(&options.top_k) && vocab >= TOP_K && variants.sample;
         let back = options.repeat_last;
-        if !fits || sampler.penalizes() && (back > penalize::MOST || !variants.penalize) {
+        if !fits || !variants.advance || sampler.penalizes() && (back > penalize::MOST || !variants.penalize)
+        {
             return Ok(None);
         }
-        let Buffers { tokens, logits, top, best, state, .. } = &self.buffers;
+        let Buffers { tokens, logits, top, best, choices, state, .. } = &self.buffers;
+        let advance = advance::step(gpu, Advance { best, choices, tokens, state })?;
         let cols = vocab as u32;
         let mut steps = Vec::new();
         if sampler.penalizes() {
@@ -193,7 +200,11 @@ impl<'m> Session<'m> {
             steps.push(penalize::step(gpu, buffers, params)?);
         }
         if likeliest {
-            steps.push(argmax::step(gpu, 1, logits, best, argmax::Params { cols, stride: cols })?);
+            // Without a penalty the forward pass has chosen.
+            if sampler.penalizes() {
+                steps.push(argmax::step(gpu, 1, logits, best, argmax::Params { cols, stride: cols })?);
+            }
+            steps.push(advance);
             return Ok(Some(Graph::new(steps)));
         }
         steps.push(top_k::step(gpu, logits, top, top_k::Params { cols, k: TOP_K as u32 })?);
@@ -208,7 +219,7 @@ impl<'m> Session<'m> {
             inv_temperature: (1.0 / options.temperature).min(sample::COLDEST),
         };
         let chosen = Sample { top, draws: &draws, best, state };
-        steps.push(sample::step(gpu, chosen, params)?);
+        steps.extend([sample::step(gpu, chosen, params)?, advance]);
         Ok(Some(Graph::new(steps)))
     }
 
@@ -217,41 +228,23 @@ impl<'m> Session<'m> {
         State { pos: (self.pos + ahead) as u32, n_tokens: 1, ..State::default() }
     }
 
-    /// Submits `count` steps from such a one on, `choosing` after each; choices are fed to the step that follows and go to
-    /// `readback`. `id`: the token to feed first, where no earlier step chooses it.
+    /// Submits `count` steps from such a one on, [`Session::choosing`] after each; choices go to `readback`. `id`: the token to
+    /// feed first, where no earlier step chooses it.
     pub(super) fn submit_ahead(
         &self,
         id: Option<u32>,
         (ahead, count): (usize, usize),
-        choosing: Option<&Graph>,
+        choosing: &Graph,
         readback: &Readback,
     ) -> Result<Pending, EngineError> {
-        let Buffers { state, tokens, best, positions, .. } = &self.buffers;
+        let Buffers { state, tokens, choices, .. } = &self.buffers;
         let run = self.state_ahead(ahead);
         if let Some(id) = id {
             self.gpu().write(tokens, 0, bytemuck::bytes_of(&id));
             self.gpu().write(state, 0, bytemuck::bytes_of(&run));
         }
-        // The index stands first in what argmax writes.
-        let (decode, both);
-        let graphs: &[&Graph] = match choosing {
-            None => {
-                decode = [&self.graphs.decode];
-                &decode
-            }
-            Some(choosing) => {
-                both = [&self.graphs.decode, choosing];
-                &both
-            }
-        };
-        Ok(self.gpu().run_ahead(
-            graphs,
-            (run, count as u32),
-            (positions, state, id.is_some()),
-            best,
-            (tokens, 4),
-            (readback, 16),
-        )?)
+        let graphs = [&self.graphs.decode, choosing];
+        Ok(self.gpu().run_ahead(&graphs, (run, count as u32), (choices, BYTES as u64), readback)?)
     }
 
     /// The greedy choice after [`Session::feed`] with [`Logits::Last`].
@@ -261,7 +254,7 @@ impl<'m> Session<'m> {
     }
 
     pub(super) fn choice(&self, bytes: &[u8]) -> Result<u32, EngineError> {
-        let best: Best = bytemuck::pod_read_unaligned(&bytes[..16]);
+        let best: Best = bytemuck::pod_read_unaligned(&bytes[..BYTES]);
         self.check_finite(best.bad as usize)?;
         Ok(best.index)
     }

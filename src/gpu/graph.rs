@@ -33,6 +33,11 @@ impl State {
     /// Most sequences that one run can continue.
     pub const MAX_SEQUENCES: usize = 16;
 
+    /// The same `n` positions later.
+    pub(super) fn ahead(self, n: u32) -> State {
+        State { pos: self.pos + n, ..self }
+    }
+
     /// Positions that sequences have at the end of this run.
     fn ends(&self) -> impl Iterator<Item = u32> {
         let each = self.sequence == State::EACH;

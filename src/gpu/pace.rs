@@ -52,6 +52,14 @@ impl Graph {
         }
     }
 
+    /// Notes that a run in this state took so long at most, which tells something only if it was thought to be slower.
+    pub fn took_at_most(&self, state: State, time: Duration) {
+        let work: f64 = self.steps.iter().map(|step| step.work(state)).sum();
+        if work > time.as_secs_f64() * self.pace.rate(state) {
+            self.took(state, time);
+        }
+    }
+
     /// Is it known how fast it runs?
     pub fn has_pace(&self) -> bool {
         self.pace.0.load(Ordering::Relaxed) != 0
@@ -71,13 +79,13 @@ impl Graph {
 
 /// The next steps that one submit may hold, `most` bytes of work; at least one step that has work.
 pub(super) fn piece<'a, 's: 'a>(
-    steps: &'a mut Peekable<impl Iterator<Item = &'s Step>>,
+    steps: &'a mut Peekable<impl Iterator<Item = (&'s Step, State)>>,
     most: f64,
-    state: State,
-) -> impl Iterator<Item = &'s Step> + 'a {
+) -> impl Iterator<Item = (&'s Step, State)> + 'a {
     let mut sum = 0.0;
     std::iter::from_fn(move || {
-        let work = steps.peek()?.work(state);
+        let (step, state) = steps.peek()?;
+        let work = step.work(*state);
         if work > 0.0 && sum > 0.0 && sum + work > most {
             return None;
         }
@@ -140,8 +148,12 @@ mod tests {
         graph.took(one, Duration::from_secs(1));
         graph.took(one, Duration::ZERO);
         assert_eq!(submits(one), 5, "2 GB/s, and a moment that says nothing: 4 GB/s");
+        graph.took_at_most(one, Duration::from_secs(1));
+        assert_eq!(submits(one), 5, "no news");
+        graph.took_at_most(one, Duration::from_millis(250));
+        assert_eq!(submits(one), 3, "8 GB/s");
         // However it was cut, all of it ran: for up to eight tokens once, for 16 and 17 two and three times.
-        let groups = 1 + 1 + 2 + 3 + 1 + 1 + 1 + 9 + 1;
+        let groups = 1 + 1 + 2 + 3 + 1 + 1 + 1 + 9 + 1 + 1 + 1;
         assert_eq!(gpu.read(&y).expect("read")[..4], (20u32 * groups).to_le_bytes());
     }
 }

@@ -80,7 +80,7 @@ struct Rest {
 impl Gpu {
     /// Runs the graph for `state`. Does not wait.
     pub fn run(&self, graph: &Graph, state: State) -> Result<(), GpuError> {
-        let rest = self.all_but_the_last_submit(self.encoder(), &[graph], state)?;
+        let rest = self.all_but_the_last_submit(&[graph], std::iter::once(state))?;
         self.submit(rest.encoder);
         self.check()
     }
@@ -95,7 +95,7 @@ impl Gpu {
         readback: &Readback,
     ) -> Result<(Vec<u8>, Times), GpuError> {
         let before = self.host_work();
-        let mut rest = self.all_but_the_last_submit(self.encoder(), graphs, state)?;
+        let mut rest = self.all_but_the_last_submit(graphs, std::iter::once(state))?;
         rest.encoder.copy_buffer_to_buffer(&output.buffer, output.offset, &readback.buffer, 0, bytes);
         let last = self.submit(rest.encoder);
         let host = self.host_work() - before;
@@ -113,37 +113,25 @@ impl Gpu {
     }
 
     /// Runs the graphs `count` times, at this state's position and those that follow, in one submit if that is not too long, and
-    /// does not wait. Every run leaves the first bytes of `output` in `next` and, one after the other, in `readback`;
-    /// [`Gpu::finish`] gives what was read. Positions are copied, from [context] u32 to the beginning of the state, which
-    /// costs the host less than a write; `written`: the first stands there already.
+    /// does not wait. They move the position on themselves and leave, for each run at its position, `bytes` in `output`, of which
+    /// [`Gpu::finish`] gives all, one after the other.
     pub fn run_ahead(
         &self,
         graphs: &[&Graph],
         (state, count): (State, u32),
-        (positions, to, written): (&Slice, &Slice, bool),
-        output: &Slice,
-        (next, next_bytes): (&Slice, u64),
-        (readback, bytes): (&Readback, u64),
+        (output, bytes): (&Slice, u64),
+        readback: &Readback,
     ) -> Result<Pending, GpuError> {
         let before = self.host_work();
-        let mut rest = Rest { encoder: self.encoder(), first: None };
-        for i in 0..count {
-            let state = State { pos: state.pos + i, ..state };
-            if i > 0 || !written {
-                let from = positions.offset + u64::from(state.pos) * 4;
-                rest.encoder.copy_buffer_to_buffer(&positions.buffer, from, &to.buffer, to.offset, 4);
-            }
-            let Rest { mut encoder, first } = self.all_but_the_last_submit(rest.encoder, graphs, state)?;
-            let (from, at) = (output.offset, u64::from(i) * bytes);
-            encoder.copy_buffer_to_buffer(&output.buffer, from, &next.buffer, next.offset, next_bytes);
-            encoder.copy_buffer_to_buffer(&output.buffer, from, &readback.buffer, at, bytes);
-            rest = Rest { encoder, first: rest.first.or(first) };
-        }
-        let Submitted { submission, begun, returned } = self.submit(rest.encoder);
+        let states = (0..count).map(|i| state.ahead(i));
+        let Rest { mut encoder, first } = self.all_but_the_last_submit(graphs, states)?;
+        let (from, bytes) = (output.offset + u64::from(state.pos) * bytes, u64::from(count) * bytes);
+        encoder.copy_buffer_to_buffer(&output.buffer, from, &readback.buffer, 0, bytes);
+        let Submitted { submission, begun, returned } = self.submit(encoder);
         let host = self.host_work() - before;
-        readback.map(u64::from(count) * bytes);
+        readback.map(bytes);
         self.check()?;
-        let first = rest.first.map_or([begun, returned], |first| [first.begun, first.returned]);
+        let first = first.map_or([begun, returned], |first| [first.begun, first.returned]);
         Ok(Pending { submission, host, first, last: begun })
     }
 
@@ -175,19 +163,21 @@ impl Gpu {
         self.inner().device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
 
-    /// Records the graphs behind what `encoder` holds, and submits all of it that is too long for one submit.
+    /// Records the graphs for one state after the other, and submits all of it that is too long for one submit.
     fn all_but_the_last_submit(
         &self,
-        encoder: wgpu::CommandEncoder,
         graphs: &[&Graph],
-        state: State,
+        states: impl Iterator<Item = State>,
     ) -> Result<Rest, GpuError> {
         self.compile(graphs.iter().flat_map(|graph| graph.kernels()))?;
-        let most = graphs.first().map_or(0.0, |graph| graph.work_per_submit(state));
-        let mut steps = graphs.iter().flat_map(|graph| &graph.steps).peekable();
-        let mut rest = Rest { encoder, first: None };
+        let mut states = states.peekable();
+        let first = states.peek().zip(graphs.first());
+        let most = first.map_or(0.0, |(state, graph)| graph.work_per_submit(*state));
+        let steps = |state| graphs.iter().flat_map(|graph| &graph.steps).map(move |step| (step, state));
+        let mut steps = states.flat_map(steps).peekable();
+        let mut rest = Rest { encoder: self.encoder(), first: None };
         loop {
-            self.record(&mut rest.encoder, piece(&mut steps, most, state), state);
+            self.record(&mut rest.encoder, piece(&mut steps, most));
             if steps.peek().is_none() {
                 return Ok(rest);
             }
@@ -208,16 +198,11 @@ impl Gpu {
     }
 
     /// Records steps whose kernels are compiled.
-    fn record<'s>(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        steps: impl Iterator<Item = &'s Step>,
-        state: State,
-    ) {
+    fn record<'s>(&self, encoder: &mut wgpu::CommandEncoder, steps: impl Iterator<Item = (&'s Step, State)>) {
         note(&self.inner().record_ns, || {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut bound = None;
-            for step in steps {
+            for (step, state) in steps {
                 let Some([x, y, z]) = step.groups(state) else { continue };
                 if !bound.is_some_and(|kernel| Arc::ptr_eq(kernel, &step.kernel)) {
                     pass.set_pipeline(step.kernel.pipeline());
@@ -239,7 +224,7 @@ impl Gpu {
         state: State,
     ) -> wgpu::CommandBuffer {
         let mut encoder = self.encoder();
-        self.record(&mut encoder, steps, state);
+        self.record(&mut encoder, steps.map(|step| (step, state)));
         encoder.finish()
     }
 

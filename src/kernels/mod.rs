@@ -1,5 +1,6 @@
 //! One file per kernel, named as its WGSL file (decode attention has two): parameters, spec, variants, step, f64 reference, checks.
 
+pub mod advance;
 pub mod argmax;
 pub mod arithmetic;
 pub mod attend_decode;
@@ -31,7 +32,7 @@ pub mod weights;
 use crate::gpu::{KernelSpec, Shader};
 
 /// Every kernel there is.
-pub const ALL: [&KernelSpec; 17] = [
+pub const ALL: [&KernelSpec; 18] = [
     &embed::SPEC,
     &rms_norm::SPEC,
     &matvec::SPEC,
@@ -46,6 +47,7 @@ pub const ALL: [&KernelSpec; 17] = [
     &top_k::SPEC,
     &penalize::SPEC,
     &sample::SPEC,
+    &advance::SPEC,
     &fill::SPEC,
     &read::SPEC,
     &arithmetic::SPEC,
@@ -67,6 +69,7 @@ pub fn all_shaders() -> Vec<Shader> {
     shaders.push(top_k::shader());
     shaders.push(penalize::shader());
     shaders.push(sample::shader());
+    shaders.push(advance::shader());
     shaders.push(fill::shader());
     shaders.extend(read::all());
     shaders.extend(arithmetic::all());

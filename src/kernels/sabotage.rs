@@ -3,7 +3,7 @@
 use crate::gpu::device::Fault;
 
 /// For every kernel one change of its text that makes its results wrong.
-pub const FAULTS: [Fault; 17] = [
+pub const FAULTS: [Fault; 18] = [
     fault("embed", "y[i] = w.a;", "y[i] = -w.a;"),
     fault("rms_norm", "squares += v * v;", "squares -= v * v;"),
     fault("matvec", "] += quants_", "] -= quants_"),
@@ -20,6 +20,7 @@ pub const FAULTS: [Fault; 17] = [
     fault("arithmetic", "a = mad(a, x);", "a = mad(b, x);"),
     fault("penalize", "v * params.penalty", "v / params.penalty"),
     fault("sample", "mass += w;", "mass += w * w;"),
+    fault("advance", "pos + 1u", "pos + 2u"),
     fault("top_k", "= vec2<u32>(i, bitcast", "= vec2<u32>(i + 1u, bitcast"),
 ];
 

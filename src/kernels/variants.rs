@@ -10,8 +10,8 @@ use crate::kernels::matvec::{self, Team};
 use crate::kernels::reduce::Reduce;
 use crate::kernels::weights::{INT8, NATIVE, Store};
 use crate::kernels::{
-    argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu, matvec_checks,
-    penalize, read, rms_norm, rope_kv, sample, top_k,
+    advance, argmax, arithmetic, attend_decode, attend_merge, attend_prefill, embed, fill, glu,
+    matvec_checks, penalize, read, rms_norm, rope_kv, sample, top_k,
 };
 
 /// Decode attention over at most so many positions is not split.
@@ -132,6 +132,8 @@ pub struct Variants {
     pub sample: bool,
     /// The repetition penalty likewise.
     pub penalize: bool,
+    /// Steps that feed each other; else the host does it.
+    pub advance: bool,
 }
 
 impl Variants {
@@ -182,6 +184,7 @@ impl Variants {
             tile: if f16 { Tile::F16 } else { Tile::F32 },
             sample: !gpu.is_banned("sample"),
             penalize: !gpu.is_banned("penalize"),
+            advance: !gpu.is_banned("advance"),
         };
         let preferred = |variants: &Variants, class: Class| {
             let name = gpu.preferred(&class.name())?;
@@ -263,6 +266,7 @@ impl Variants {
             _ if class == attend_decode::SUBGROUP_SPEC.name => self.attention_subgroup.is_some(),
             _ if class == Store::TILES_CLASS => self.store == Store::Tiles,
             _ if class == "sample" => self.sample,
+            _ if class == "advance" => self.advance,
             _ => class != "penalize" || self.penalize,
         }
     }
@@ -387,6 +391,7 @@ pub fn checks(gpu: &Gpu) -> Vec<Check> {
     checks.extend(top_k::checks());
     checks.extend(penalize::checks());
     checks.extend(sample::checks());
+    checks.extend(advance::checks());
     checks.extend(fill::checks());
     checks.extend(read::checks(facts));
     checks.extend(arithmetic::checks(facts.f16));
