@@ -93,7 +93,7 @@ def summary(result):
     for name, runs in result["demo"].items():
         tok_s = [run["timings"]["decode_tok_s"] for run in runs]
         line = f"{name}: {median(tok_s):.0f} tok/s ({min(tok_s):.0f} to {max(tok_s):.0f}), " \
-               f"{runs[0]['per_token']['dispatches']} dispatches, {median(run['per_token']['submits'] for run in runs):.2f} submits per token"
+               f"{median(run['per_token']['dispatches'] for run in runs):.0f} dispatches, {median(run['per_token']['submits'] for run in runs):.2f} submits per token"
         if "submit_s" in runs[0]["timings"]:
             share = lambda key: [run["timings"][key] * run["timings"]["decode_tok_s"] * 100 for run in runs]
             micro = lambda key: [run["timings"][key] * 1e6 for run in runs]

@@ -8,6 +8,7 @@
 @compute @workgroup_size(1)
 fn main() {
   let pos = state[0];
+  if (pos >= arrayLength(&choices) / 4u) { return; }
   for (var i = 0u; i < 4u; i++) { choices[4u * pos + i] = best[i]; }
   tokens[0] = best[0];
   state[0] = pos + 1u;

@@ -110,12 +110,10 @@ fn one_object_with_everything() {
         json(&["run", DEMO, "A fox", "--json", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);
     assert_eq!(got["ids"].as_array().map(Vec::len), Some(9), "{got}");
     assert_eq!(got["finish"], "length");
-    let submits = got["per_token"]["submits"].as_f64();
-    assert!(submits.is_some_and(|n| n >= 0.25), "up to four steps in a submit: {got}");
     assert_eq!(got["timeline"].as_array().map(Vec::len), Some(8), "a step per token after the first: {got}");
     let layers = got["model"]["layers"].as_u64().expect("layers");
-    let dispatches = got["per_token"]["dispatches"].as_u64().expect("dispatches");
-    assert_eq!(dispatches, 5 * layers + 4, "{layers} layers, and one to lead to the next step");
+    let dispatches = |of: &Value| of["per_token"]["dispatches"].as_f64().expect("dispatches") as u64;
+    assert_eq!(dispatches(&got), 5 * layers + 4, "{layers} layers, and one to lead to the next step");
     for rate in ["load_s", "compile_s", "first_token_s", "prompt_tok_s", "decode_tok_s", "gb_s"] {
         assert!(got["timings"][rate].as_f64().is_some_and(|v| v > 0.0), "{rate} in {got}");
     }
@@ -131,7 +129,11 @@ fn one_object_with_everything() {
     for time in ["host_s", "submit_s", "gpu_idle_s"] {
         assert!(unplanned["timings"][time].as_f64().is_some_and(|v| v > 0.0), "{time} in {unplanned}");
     }
-    assert_eq!(unplanned["per_token"]["dispatches"], 5 * layers + 3);
+    assert_eq!(
+        dispatches(&unplanned),
+        5 * layers + 4,
+        "{layers} layers, and the best for the host to choose from"
+    );
     let submits = unplanned["per_token"]["submits"].as_f64();
     assert!(submits.is_some_and(|n| n >= 1.0), "a submit for every step: {unplanned}");
     let plain = good(&["run", DEMO, "A fox", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"]);

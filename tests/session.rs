@@ -166,6 +166,7 @@ fn steps_ahead_say_the_same_as_one_at_a_time() {
         };
         let answers = [(&mut ahead, false), (&mut single, true)].map(|(session, one_at_a_time)| {
             session.truncate(0);
+            pretend(session, 1e-6);
             let options = penalized(one_at_a_time);
             let done = session.generate(&prompt, &options, &mut |_| true).expect("generates");
             assert_eq!(done.ahead, !one_at_a_time && repeat_last <= 256, "{repeat_last}");
@@ -181,6 +182,34 @@ fn steps_ahead_say_the_same_as_one_at_a_time() {
     // Another prompt gives another text: the comparison can fail.
     ahead.truncate(0);
     assert_ne!(say(&mut ahead, &ids(12), &greedy(false, Some(12), Vec::new())).0, got.0);
+}
+
+#[test]
+fn what_an_adapter_computes_wrongly_the_host_does() {
+    let text = |class: Option<&str>, temperature| {
+        let gpu = engine::gpu();
+        class.iter().for_each(|class| gpu.ban(class));
+        let model = Model::demo(&gpu, &exact()).expect("model");
+        let mut session = Session::new(&model).expect("session");
+        let sampler = SamplerOptions { temperature, repeat_penalty: 1.3, ..SamplerOptions::default() };
+        let options =
+            GenerateOptions { sampler, max_tokens: Some(12), ignore_eos: true, ..GenerateOptions::default() };
+        let done = session.generate(&ids(5), &options, &mut |_| true).expect("generates");
+        assert!(done.ahead || class.is_some());
+        (done.ids, done.ahead)
+    };
+    for (temperature, without) in
+        [(0.0, &["advance", "penalize"][..]), (1.1, &["advance", "sample", "penalize"])]
+    {
+        let (want, _) = text(None, temperature);
+        for class in without {
+            assert_eq!(
+                text(Some(class), temperature),
+                (want.clone(), false),
+                "without {class} at {temperature}"
+            );
+        }
+    }
 }
 
 /// Has the session believe that its steps take so long. What seems faster is believed by and by, a factor of two at a time.
@@ -250,7 +279,7 @@ fn a_gpu_that_waits_for_the_host_is_counted() {
     let (after, of) = late(&busy.timeline);
     assert_eq!(after == 0, busy.idle_s == 0.0, "{after} of {of} submits came late, {} s idle", busy.idle_s);
     // A GPU may be through with so small a model before the host is.
-    assert!(gpu.facts().kind != AdapterKind::Cpu || after * 2 < of, "{after} of {of} submits came late");
+    assert!(gpu.facts().kind != AdapterKind::Cpu || after + 1 < of, "{after} of {of} submits came late");
     // A slow reader: all that was submitted ahead is done long before the next step comes.
     let mut slow = |_: &str| {
         std::thread::sleep(Duration::from_millis(50));
@@ -292,7 +321,7 @@ fn time_of_steps_and_of_processors_is_told_apart() {
     let [Some(spinning), Some(sleeping)] = [processor(&mut spin), processor(&mut sleep)] else {
         panic!("Linux, macOS and Windows tell");
     };
-    // Other processes may take half of the processor, and some pieces of text are empty.
+    // Other processes may take half of the processor.
     assert!(spinning > 0.005, "{spinning} s per step");
     assert!(sleeping < 0.5 * spinning, "{sleeping} s and {spinning} s per step");
 }

@@ -1,4 +1,4 @@
-// What changes from run to run. Filled by the host before each run.
+// What changes from run to run. Filled by the host, and moved on by `advance` between steps that go together.
 struct State {
   pos: u32,          // position of the run's first token
   n_tokens: u32,     // tokens in this run

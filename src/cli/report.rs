@@ -119,7 +119,7 @@ pub(super) fn object(
             "memory_bytes": loaded.needs(),
         },
         "per_token": {
-            "dispatches": session.dispatches() + done.choosing,
+            "dispatches": done.host.dispatches as f64 / timed_steps(done),
             "submits": done.host.submits as f64 / timed_steps(done),
             "weight_bytes": graph.bytes(),
         },

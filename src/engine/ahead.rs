@@ -41,7 +41,7 @@ pub(super) struct Ahead {
     flying: VecDeque<Flight>,
     /// Choices of the last flight that nobody has asked for yet.
     ready: VecDeque<Landed>,
-    /// When the host heard of the last flights, since the GPU last waited, and how many steps they were.
+    /// When the GPU last waited for a flight, then when the host heard of others, and how many steps they were.
     heard: VecDeque<(Instant, usize)>,
     /// Until then at least the GPU was busy with the step that was submitted last.
     busy: Option<Instant>,
@@ -118,6 +118,7 @@ impl Ahead {
             if let (true, Some(busy)) = (self.flying.back().is_none_or(through), self.busy) {
                 self.idle_s += (returned - busy).as_secs_f64();
                 self.heard.clear();
+                self.heard.push_back((begun, 0));
             }
             self.busy = Some(pending.last);
             self.flying.push_back(Flight { pending, readback, steps });
@@ -133,7 +134,9 @@ impl Ahead {
         let state = session.state_ahead(0);
         decode.took_at_most(state, times.done.saturating_duration_since(times.begun) / steps as u32);
         // The host may hear of several flights at once, but of no more than were on the way: the mean of as many tells.
-        self.heard.push_back((times.done, steps));
+        if self.heard.front().is_none_or(|(since, _)| times.done > *since) {
+            self.heard.push_back((times.done, steps));
+        }
         if self.heard.len() > AHEAD
             && let Some((since, _)) = self.heard.pop_front()
         {
@@ -150,11 +153,6 @@ impl Ahead {
             self.busy = Some(waiting);
         }
         Ok(())
-    }
-
-    /// Dispatches of each step, beside those of the forward pass.
-    pub(super) fn dispatches(&self) -> usize {
-        self.choosing.steps.len()
     }
 
     /// Seconds that the GPU had nothing to do between steps, at most: where the submit of a step began when the one before was

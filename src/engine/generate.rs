@@ -73,8 +73,6 @@ pub struct Generation {
     pub idle_s: f64,
     /// Were steps submitted ahead?
     pub ahead: bool,
-    /// Dispatches of each step, beside those of the forward pass, that choose and lead to the next one where they were.
-    pub choosing: usize,
 }
 
 impl Generation {
@@ -92,7 +90,6 @@ impl Generation {
             processor_s: None,
             idle_s: 0.0,
             ahead: false,
-            choosing: 0,
         }
     }
 
@@ -183,7 +180,6 @@ impl Session<'_> {
         let mut generation = out.end(finish, prompt.len(), prompt_time);
         generation.decode_time = decode_started.elapsed();
         generation.ahead = ahead.is_some();
-        generation.choosing = ahead.as_ref().map_or(0, Ahead::dispatches);
         let between = timeline.windows(2).map(|pair| (pair[1][1] - pair[0][2]).max(0.0));
         let idle_s = ahead.map_or_else(|| between.fold(0.0, |sum, gap| sum + gap), |ahead| ahead.idle_s());
         let per_step = |seconds: f64| seconds / step_s.len().max(1) as f64;

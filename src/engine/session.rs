@@ -51,10 +51,15 @@ impl<'m> Session<'m> {
         let tables = Tables::upload(gpu, spec, model.weights(), sizes.context)?;
         let buffers = Buffers::allocate(gpu, spec, sizes, tables)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
-        let sample = graphs.top.as_ref().map(|_| gpu.kernel(&sample::shader())).transpose()?;
-        let advance = gpu.kernel(&advance::shader())?;
+        let variants = Variants::of(gpu);
+        let wanted = [
+            (variants.advance, advance::shader()),
+            (variants.sample && graphs.top.is_some(), sample::shader()),
+        ];
+        let wanted = wanted.iter().filter(|(wanted, _)| *wanted);
+        let choosing = wanted.map(|(_, shader)| gpu.kernel(shader)).collect::<Result<Vec<_>, _>>()?;
         let used = [&graphs.decode, &graphs.prefill, &graphs.head].into_iter().chain(&graphs.top);
-        gpu.compile(used.flat_map(Graph::kernels).chain(&sample).chain([&advance]))?;
+        gpu.compile(used.flat_map(Graph::kernels).chain(&choosing))?;
         pipelines::keep(gpu);
         let now = Instant::now();
         let host = HostWork::default();

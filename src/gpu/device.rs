@@ -98,6 +98,8 @@ pub(super) struct Inner {
     pub(super) submit_ns: AtomicU64,
     /// Submits of graphs.
     pub(super) submits: AtomicU64,
+    /// Dispatches of graphs.
+    pub(super) dispatches: AtomicU64,
     /// Nanoseconds spent compiling.
     pub(super) compile_ns: AtomicU64,
 }
@@ -172,6 +174,7 @@ impl Gpu {
             record_ns: AtomicU64::new(0),
             submit_ns: AtomicU64::new(0),
             submits: AtomicU64::new(0),
+            dispatches: AtomicU64::new(0),
             compile_ns: AtomicU64::new(0),
         })))
     }

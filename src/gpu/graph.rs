@@ -10,8 +10,8 @@ use crate::gpu::pace::Pace;
 use crate::gpu::pipeline::Kernel;
 use crate::gpu::{Gpu, GpuError, Slice};
 
-/// What changes from run to run of one graph. Bound as a uniform buffer to the kernels that need it,
-/// so that the steps themselves stay static.
+/// What changes from run to run of one graph. Bound as a uniform buffer to the kernels that need it, so that the steps
+/// themselves stay static. Where runs follow each other without the host, a kernel moves the position on.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct State {

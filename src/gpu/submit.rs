@@ -31,6 +31,8 @@ pub struct HostWork {
     pub submit_s: f64,
     /// Submits.
     pub submits: u64,
+    /// Dispatches.
+    pub dispatches: u64,
 }
 
 impl std::ops::Sub for HostWork {
@@ -41,6 +43,7 @@ impl std::ops::Sub for HostWork {
             record_s: self.record_s - earlier.record_s,
             submit_s: self.submit_s - earlier.submit_s,
             submits: self.submits - earlier.submits,
+            dispatches: self.dispatches - earlier.dispatches,
         }
     }
 }
@@ -50,6 +53,7 @@ impl std::ops::AddAssign for HostWork {
         self.record_s += more.record_s;
         self.submit_s += more.submit_s;
         self.submits += more.submits;
+        self.dispatches += more.dispatches;
     }
 }
 
@@ -201,7 +205,7 @@ impl Gpu {
     fn record<'s>(&self, encoder: &mut wgpu::CommandEncoder, steps: impl Iterator<Item = (&'s Step, State)>) {
         note(&self.inner().record_ns, || {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let mut bound = None;
+            let (mut bound, mut dispatches) = (None, 0);
             for (step, state) in steps {
                 let Some([x, y, z]) = step.groups(state) else { continue };
                 if !bound.is_some_and(|kernel| Arc::ptr_eq(kernel, &step.kernel)) {
@@ -213,7 +217,9 @@ impl Gpu {
                     pass.set_immediates(0, &step.params);
                 }
                 pass.dispatch_workgroups(x, y, z);
+                dispatches += 1;
             }
+            self.inner().dispatches.fetch_add(dispatches, Ordering::Relaxed);
         });
     }
 
@@ -236,6 +242,7 @@ impl Gpu {
             record_s: seconds(&inner.record_ns),
             submit_s: seconds(&inner.submit_ns),
             submits: inner.submits.load(Ordering::Relaxed),
+            dispatches: inner.dispatches.load(Ordering::Relaxed),
         }
     }
 }

@@ -104,9 +104,9 @@ pub fn activations(
     ]
 }
 
-/// Bytes of what is kept per position beside the cache: its angles, and its number.
+/// Bytes of what is kept per position beside the cache: its angles, and the choice there.
 pub fn position_bytes(spec: &ModelSpec, context: usize) -> u64 {
-    context as u64 * (spec.rotary_dim() as u64 + 1) * 4
+    context as u64 * (spec.rotary_dim() as u64 + 4) * 4
 }
 
 /// Bytes of K and V of one position in all layers, as the cache stores them.
