@@ -110,7 +110,7 @@
 //!
 //! Text is generated without waiting ([`engine::ahead`]): the choice, greedy or sampled ([`kernels::sample`]), with a penalty
 //! for what was said lately ([`kernels::penalize`]) or without, is fed to the next step on the GPU ([`kernels::advance`]), a few
-//! steps are submitted before the first is read, short ones up to four together, and the host reads along. Samplers that need
+//! steps are submitted before the first is read, short ones up to eight together, and the host reads along. Samplers that need
 //! more than the 64 best, or look back over more than 256 tokens, run one step at a time on the host. A graph notes how long it
 //! took, and what is longer than a tenth of a second is cut into several submits ([`gpu::Graph::took`]): drivers take a GPU for
 //! hung that works on one for seconds, and a screen stands still meanwhile. While a chat waits, [`engine::heartbeat`] keeps a

@@ -215,18 +215,19 @@ fn what_an_adapter_computes_wrongly_the_host_does() {
 /// Has the session believe that its steps take so long. What seems faster is believed by and by, a factor of two at a time.
 fn pretend(session: &Session<'_>, step_s: f64) {
     let state = State { n_tokens: 1, ..State::default() };
-    (0..64).for_each(|_| session.graphs().decode.took(state, Duration::from_secs_f64(step_s)));
+    (0..128).for_each(|_| session.graphs().decode.took(state, Duration::from_secs_f64(step_s)));
 }
 
 #[test]
 fn steps_of_one_submit_say_the_same_as_each_in_its_own() {
-    let options = LoadOptions { context: Some(16), ..exact() };
+    let options = LoadOptions { context: Some(24), ..exact() };
     let model = Model::demo(&engine::gpu(), &options).expect("model");
     let mut session = Session::new(&model).expect("session");
     let greedy = SamplerOptions { temperature: 0.0, ..SamplerOptions::default() };
     let sampled = SamplerOptions { temperature: 1.3, ..SamplerOptions::default() };
-    // Flights of four fit what is asked for, or are cut to it, or to the context.
-    for (sampler, max_tokens, flights) in [(&greedy, Some(9), 2), (&sampled, Some(7), 2), (&greedy, None, 4)]
+    // Flights of eight fit what is asked for, or are cut to it, or to the context.
+    for (sampler, max_tokens, flights) in
+        [(&greedy, Some(17), 2), (&sampled, Some(15), 2), (&greedy, None, 3)]
     {
         let mut run = |one_at_a_time, step_s| {
             session.truncate(0);
@@ -249,7 +250,7 @@ fn steps_of_one_submit_say_the_same_as_each_in_its_own() {
                 done.host.submits,
             )
         };
-        let [one, short, long] = [run(true, 1e-6), run(false, 1e-6), run(false, 1e9)];
+        let [one, short, long] = [run(true, 1e-6), run(false, 1e-6), run(false, 1e15)];
         assert_eq!(one.0, short.0, "together or one at a time");
         assert_eq!(one.0, long.0, "ahead, each in several submits, or one at a time");
         assert_eq!((one.1, one.2), (short.1, long.1));

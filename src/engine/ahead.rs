@@ -12,7 +12,7 @@ use crate::kernels::argmax::Best;
 /// Flights before the oldest is read.
 const AHEAD: usize = 2;
 /// Most steps of a flight.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 8;
 /// What the steps of a flight may take together, seconds: their text comes at once. A submit costs the host about as much as
 /// recording half a step, and between two submits some drivers let the GPU wait.
 const TOGETHER_S: f64 = 0.02;
