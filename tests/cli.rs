@@ -112,8 +112,9 @@ fn one_object_with_everything() {
     assert_eq!(got["finish"], "length");
     assert_eq!(got["timeline"].as_array().map(Vec::len), Some(8), "a step per token after the first: {got}");
     let layers = got["model"]["layers"].as_u64().expect("layers");
-    let dispatches = |of: &Value| of["per_token"]["dispatches"].as_f64().expect("dispatches") as u64;
-    assert_eq!(dispatches(&got), 5 * layers + 4, "{layers} layers, and one to lead to the next step");
+    let dispatches = |of: &Value| of["per_token"]["dispatches"].as_f64().expect("dispatches");
+    let per_token = (5 * layers + 4) as f64;
+    assert_eq!(dispatches(&got), per_token, "{layers} layers, and one to lead to the next step");
     for rate in ["load_s", "compile_s", "first_token_s", "prompt_tok_s", "decode_tok_s", "gb_s"] {
         assert!(got["timings"][rate].as_f64().is_some_and(|v| v > 0.0), "{rate} in {got}");
     }
@@ -131,7 +132,7 @@ fn one_object_with_everything() {
     }
     assert_eq!(
         dispatches(&unplanned),
-        5 * layers + 4,
+        per_token,
         "{layers} layers, and the best for the host to choose from"
     );
     let submits = unplanned["per_token"]["submits"].as_f64();

@@ -16,8 +16,6 @@ const TOGETHER: usize = 8;
 /// What the steps of a flight may take together, seconds: their text comes at once. A submit costs the host about as much as
 /// recording half a step, and between two submits some drivers let the GPU wait.
 const TOGETHER_S: f64 = 0.02;
-/// Bytes of a choice.
-pub(super) const BYTES: usize = size_of::<Best>();
 
 /// Steps that were submitted together.
 struct Flight {
@@ -28,7 +26,7 @@ struct Flight {
 
 /// A choice as it was read; the rest as [`Chosen`] has it.
 struct Landed {
-    bytes: [u8; BYTES],
+    bytes: [u8; Best::BYTES],
     times: Times,
     steps: Option<usize>,
 }
@@ -67,7 +65,7 @@ impl Ahead {
     ) -> Result<Option<Ahead>, EngineError> {
         let Some(choosing) = session.choosing(sampler, left)? else { return Ok(None) };
         let gpu = session.model().gpu();
-        let free = (0..AHEAD).map(|_| gpu.readback((TOGETHER * BYTES) as u64)).collect();
+        let free = (0..AHEAD).map(|_| gpu.readback((TOGETHER * Best::BYTES) as u64)).collect();
         Ok(Some(Ahead {
             choosing,
             free,
@@ -127,10 +125,10 @@ impl Ahead {
         let Some(Flight { pending, readback, steps }) = self.flying.pop_front() else {
             return Err(EngineError::Cancelled);
         };
-        let mut bytes = [0; TOGETHER * BYTES];
+        let mut bytes = [0; TOGETHER * Best::BYTES];
         let waiting = Instant::now();
         let gpu = session.model().gpu();
-        let times = gpu.finish(pending, &readback, &mut bytes[..steps * BYTES])?;
+        let times = gpu.finish(pending, &readback, &mut bytes[..steps * Best::BYTES])?;
         let state = session.state_ahead(0);
         decode.took_at_most(state, times.done.saturating_duration_since(times.begun) / steps as u32);
         // The host may hear of several flights at once, but of no more than were on the way: the mean of as many tells.
@@ -143,7 +141,7 @@ impl Ahead {
             let steps: usize = self.heard.iter().map(|(_, steps)| steps).sum();
             decode.took(state, times.done.saturating_duration_since(since) / steps as u32);
         }
-        let choices = bytes.as_chunks::<BYTES>().0[..steps].iter().enumerate();
+        let choices = bytes.as_chunks::<{ Best::BYTES }>().0[..steps].iter().enumerate();
         self.ready.extend(choices.map(|(i, bytes)| {
             let steps = (i == 0).then_some(steps);
             Landed { bytes: *bytes, times, steps }

@@ -39,7 +39,7 @@ impl<'m> Batch<'m> {
         let tables = Tables::upload(gpu, spec, model.weights(), sizes.context)?;
         let buffers = Buffers::allocate(gpu, spec, sizes, tables)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
-        let readback = gpu.readback(16 * sequences as u64);
+        let readback = gpu.readback((Best::BYTES * sequences) as u64);
         let batch = Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback };
         let used = [batch.step_graph(), &batch.graphs.prefill, &batch.graphs.head];
         gpu.compile(used.into_iter().flat_map(Graph::kernels))?;
@@ -88,7 +88,7 @@ impl<'m> Batch<'m> {
             self.graphs.prefill.took(state, started.elapsed());
         }
         let best = self.gpu().read(&self.buffers.best)?;
-        self.choice(&best[..16], sequence)
+        self.choice(&best[..Best::BYTES], sequence)
     }
 
     /// Feeds one token to every sequence and returns the greedy choices: one pass, and mostly one submit.
@@ -102,11 +102,14 @@ impl<'m> Batch<'m> {
         }
         let state = self.state();
         self.begin(ids, state);
-        let (gpu, bytes) = (self.gpu(), 16 * ids.len() as u64);
+        let (gpu, bytes) = (self.gpu(), (Best::BYTES * ids.len()) as u64);
         let (read, _) =
             gpu.run_and_read(&[self.step_graph()], state, &self.buffers.best, bytes, &self.readback)?;
         self.positions.iter_mut().for_each(|pos| *pos += 1);
-        read.chunks_exact(16).enumerate().map(|(sequence, best)| self.choice(best, sequence)).collect()
+        read.chunks_exact(Best::BYTES)
+            .enumerate()
+            .map(|(sequence, best)| self.choice(best, sequence))
+            .collect()
     }
 
     /// The state of the next step.

@@ -152,7 +152,7 @@ impl Buffers {
             .collect::<Result<Vec<_>, GpuError>>()?;
         Ok(Buffers {
             state: gpu.upload("state", bytemuck::bytes_of(&State::default()))?,
-            choices: gpu.buffer("choices", (sizes.context * size_of::<Best>()) as u64)?,
+            choices: gpu.buffer("choices", (sizes.context * Best::BYTES) as u64)?,
             tokens: gpu.buffer("tokens", sizes.chunk as u64 * 4)?,
             hidden: next(),
             normed: next(),

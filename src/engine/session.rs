@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use crate::engine::ahead::BYTES;
 use crate::engine::forward::{Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
 use crate::engine::tables::Tables;
@@ -88,11 +87,6 @@ impl<'m> Session<'m> {
         &self.fed
     }
 
-    /// Dispatches of one token where the session stands.
-    pub fn dispatches(&self) -> usize {
-        self.graphs.decode.dispatches(self.state_ahead(0))
-    }
-
     /// Capacity of the cache.
     pub fn context(&self) -> usize {
         self.sizes.context
@@ -172,8 +166,13 @@ impl<'m> Session<'m> {
     pub fn step_greedy(&mut self, id: u32) -> Result<u32, EngineError> {
         self.check_tokens(&[id])?;
         let state = self.begin(&[id]);
-        let bytes =
-            self.run_and_read(&[&self.graphs.decode], state, &self.buffers.best, BYTES as u64, &self.small)?;
+        let bytes = self.run_and_read(
+            &[&self.graphs.decode],
+            state,
+            &self.buffers.best,
+            Best::BYTES as u64,
+            &self.small,
+        )?;
         self.advance(&[id]);
         self.choice(&bytes)
     }
@@ -249,7 +248,7 @@ impl<'m> Session<'m> {
             self.gpu().write(state, 0, bytemuck::bytes_of(&run));
         }
         let graphs = [&self.graphs.decode, choosing];
-        Ok(self.gpu().run_ahead(&graphs, (run, count as u32), (choices, BYTES as u64), readback)?)
+        Ok(self.gpu().run_ahead(&graphs, (run, count as u32), (choices, Best::BYTES as u64), readback)?)
     }
 
     /// The greedy choice after [`Session::feed`] with [`Logits::Last`].
@@ -259,7 +258,7 @@ impl<'m> Session<'m> {
     }
 
     pub(super) fn choice(&self, bytes: &[u8]) -> Result<u32, EngineError> {
-        let best: Best = bytemuck::pod_read_unaligned(&bytes[..BYTES]);
+        let best: Best = bytemuck::pod_read_unaligned(&bytes[..Best::BYTES]);
         self.check_finite(best.bad as usize)?;
         Ok(best.index)
     }

@@ -42,10 +42,15 @@ impl Step {
 }
 
 impl Graph {
+    /// Bytes that a run in this state moves through its kernels.
+    fn work(&self, state: State) -> f64 {
+        self.steps.iter().map(|step| step.work(state)).sum()
+    }
+
     /// Notes that a run in this state took so long, from its first submit, or where it was submitted ahead from the end of the run
     /// before, to its end: later runs are cut by that. What seems faster is believed by and by, a factor of two at a time.
     pub fn took(&self, state: State, time: Duration) {
-        let work: f64 = self.steps.iter().map(|step| step.work(state)).sum();
+        let work = self.work(state);
         let rate = (work / time.as_secs_f64().max(1e-9)).min(2.0 * self.pace.rate(state));
         if work > 0.0 {
             self.pace.0.store(rate.to_bits(), Ordering::Relaxed);
@@ -54,8 +59,7 @@ impl Graph {
 
     /// Notes that a run in this state took so long at most, which tells something only if it was thought to be slower.
     pub fn took_at_most(&self, state: State, time: Duration) {
-        let work: f64 = self.steps.iter().map(|step| step.work(state)).sum();
-        if work > time.as_secs_f64() * self.pace.rate(state) {
+        if self.work(state) > time.as_secs_f64() * self.pace.rate(state) {
             self.took(state, time);
         }
     }
@@ -67,8 +71,7 @@ impl Graph {
 
     /// Seconds that a run in this state is likely to take; `None`: nothing is measured.
     pub fn likely_s(&self, state: State) -> Option<f64> {
-        let work: f64 = self.steps.iter().map(|step| step.work(state)).sum();
-        self.has_pace().then(|| work / self.pace.rate(state))
+        self.has_pace().then(|| self.work(state) / self.pace.rate(state))
     }
 
     /// Bytes of work that one submit of a run in this state may hold.

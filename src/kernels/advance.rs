@@ -46,8 +46,8 @@ pub fn step(gpu: &Gpu, buffers: Advance<'_>) -> Result<Step, GpuError> {
 /// Positions that there is room for in the checks.
 const ROOM: u32 = 79;
 
-/// What it writes to each of its buffers, and that it writes to nothing else there; beyond the last position nothing at all. And that
-/// the next step in the same pass, which reads the state as uniform, sees the position.
+/// What it writes to each of its buffers, and that it writes to nothing else there; beyond the last position nothing at all.
+/// And that the next step in the same pass, which reads the state as uniform, sees the position.
 pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for pos in [0, 1, ROOM - 1, ROOM] {

@@ -30,6 +30,11 @@ pub struct Best {
     pub pad: u32,
 }
 
+impl Best {
+    /// Bytes of one.
+    pub const BYTES: usize = size_of::<Best>();
+}
+
 /// The kernel.
 pub static SPEC: KernelSpec = KernelSpec {
     name: "argmax",
