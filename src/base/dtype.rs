@@ -48,6 +48,25 @@ const TABLE: [(DType, &str, u32, usize, usize); 16] = [
     (MXFP4, "mxfp4", 39, 32, 17),
 ];
 
+/// What other programs call a type.
+const SYNONYMS: [(&str, DType); 10] = [
+    ("fp32", F32),
+    ("float32", F32),
+    ("fp16", F16),
+    ("float16", F16),
+    ("half", F16),
+    ("bfloat16", BF16),
+    ("int8", Q8_0),
+    ("q8", Q8_0),
+    ("q8k", Q8_0),
+    ("q6", Q6K),
+];
+
+/// Lower case, letters and digits only.
+fn plain(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
 impl DType {
     /// Every type there is.
     pub fn all() -> impl Iterator<Item = DType> {
@@ -66,6 +85,26 @@ impl DType {
     /// The type with this [`DType::name`], upper or lower case.
     pub fn from_name(name: &str) -> Option<DType> {
         TABLE.iter().find(|row| row.1.eq_ignore_ascii_case(name)).map(|row| row.0)
+    }
+
+    /// The type that people mean: its name in any case, with any separators or none, or what other
+    /// programs call it. A mixture of llama.cpp's (`Q4_K_M`) means the type it is named after,
+    /// `int8` means Q8_0. What could mean several (`q4`) means nothing.
+    pub fn from_spelling(text: &str) -> Option<DType> {
+        let all = plain(text);
+        let word = all.strip_prefix("ud").unwrap_or(&all);
+        let named = |word: &str| TABLE.iter().find(|row| plain(row.1) == word).map(|row| row.0);
+        let synonym = SYNONYMS.iter().find(|row| row.0 == word).map(|row| row.1);
+        let mixture = || {
+            let base = word.trim_end_matches(['s', 'm', 'l', 'x']);
+            base.ends_with('k').then(|| named(base)).flatten()
+        };
+        named(word).or(synonym).or_else(mixture)
+    }
+
+    /// Is `text` this type's own name, case and separators aside?
+    pub fn is_spelled(self, text: &str) -> bool {
+        plain(text) == plain(self.name())
     }
 
     /// ggml's numeric type id, as stored in GGUF files.
@@ -110,6 +149,38 @@ impl std::fmt::Display for DType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_spelling_means_a_type_or_nothing() {
+        for (text, expected) in [
+            ("q4_k", Some(Q4K)),
+            ("Q4_K_M", Some(Q4K)),
+            ("q4_k_s", Some(Q4K)),
+            ("Q3_K_XL", Some(Q3K)),
+            ("UD-Q4_K_XL", Some(Q4K)),
+            ("q4km", Some(Q4K)),
+            ("Q4-0", Some(Q4_0)),
+            ("q4 0", Some(Q4_0)),
+            ("Q8_0", Some(Q8_0)),
+            ("int8", Some(Q8_0)),
+            ("FP16", Some(F16)),
+            ("bfloat16", Some(BF16)),
+            ("iq4-xs", Some(IQ4XS)),
+            ("IQ4_NL", Some(IQ4NL)),
+            // Of four bits there are several.
+            ("q4", None),
+            ("int4", None),
+            ("q4_k_n", None),
+            ("q8_0_m", None),
+            ("k", None),
+            ("", None),
+            ("_", None),
+        ] {
+            assert_eq!(DType::from_spelling(text), expected, "{text}");
+        }
+        assert!(DType::all().all(|dtype| DType::from_spelling(dtype.name()) == Some(dtype)));
+        assert!(Q4K.is_spelled("Q4-K") && !Q4K.is_spelled("q4_k_m"));
+    }
 
     #[test]
     fn names_and_ids_round_trip() {

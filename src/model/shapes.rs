@@ -159,7 +159,7 @@ impl ShapeRef {
         };
         let name = find_row(name)?.name;
         let known = |quant: &str| {
-            let found = DType::from_name(quant.trim()).filter(|dtype| QUANTS.contains(dtype));
+            let found = DType::from_spelling(quant).filter(|dtype| QUANTS.contains(dtype));
             found.ok_or_else(|| {
                 let expected = format!("one of {}", QUANTS.map(DType::name).join(", "));
                 ModelError::bad(format!("quantization of {PREFIX}{name}"), expected, format!("'{quant}'"))
