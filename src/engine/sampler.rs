@@ -14,9 +14,11 @@ pub struct SamplerOptions {
     pub temperature: f32,
     /// Only the k most likely; 0: all.
     pub top_k: usize,
-    /// Only the most likely that together reach this probability; 1: all (Holtzman et al. 2020).
+    /// Only the most likely that together reach this probability; 1: all, 0: the most likely one
+    /// (Holtzman et al. 2020).
     pub top_p: f32,
-    /// Only those at least this fraction as likely as the most likely; 0: all (Nguyen et al. 2024).
+    /// Only those at least this fraction as likely as the most likely; 0: all, 1: the most likely
+    /// one and its equals (Nguyen et al. 2024).
     pub min_p: f32,
     /// Divides positive and multiplies negative logits of recent tokens; 1: none (Keskar et al. 2019, §4.1).
     pub repeat_penalty: f32,
@@ -53,8 +55,8 @@ impl Sampler {
         let o = &options;
         for (option, value, good, expected) in [
             ("--temperature", o.temperature, o.temperature >= 0.0 && o.temperature.is_finite(), "0 or more"),
-            ("--top-p", o.top_p, o.top_p > 0.0 && o.top_p <= 1.0, "more than 0, at most 1"),
-            ("--min-p", o.min_p, o.min_p >= 0.0 && o.min_p < 1.0, "0 or more, less than 1"),
+            ("--top-p", o.top_p, (0.0..=1.0).contains(&o.top_p), "0 to 1"),
+            ("--min-p", o.min_p, (0.0..=1.0).contains(&o.min_p), "0 to 1"),
             (
                 "--repeat-penalty",
                 o.repeat_penalty,
@@ -197,6 +199,8 @@ mod tests {
         row(SamplerOptions { top_p: 0.39, ..open.clone() }, &[0]); // 0.4 reached by the first
         row(SamplerOptions { top_p: 0.41, ..open.clone() }, &[0, 1]);
         row(SamplerOptions { min_p: 0.6, ..open.clone() }, &[0, 1]); // 0.75 of the first; 0.5 is too little
+        row(SamplerOptions { top_p: 0.0, ..open.clone() }, &[0]);
+        row(SamplerOptions { min_p: 1.0, ..open.clone() }, &[0]);
         row(SamplerOptions { temperature: 0.01, ..open }, &[0]);
     }
 
@@ -239,8 +243,9 @@ mod tests {
         for options in [
             SamplerOptions { temperature: -1.0, ..SamplerOptions::default() },
             SamplerOptions { temperature: f32::NAN, ..SamplerOptions::default() },
-            SamplerOptions { top_p: 0.0, ..SamplerOptions::default() },
-            SamplerOptions { min_p: 1.0, ..SamplerOptions::default() },
+            SamplerOptions { top_p: 1.1, ..SamplerOptions::default() },
+            SamplerOptions { top_p: f32::NAN, ..SamplerOptions::default() },
+            SamplerOptions { min_p: -0.1, ..SamplerOptions::default() },
             SamplerOptions { repeat_penalty: 0.0, ..SamplerOptions::default() },
         ] {
             assert!(Sampler::new(options.clone()).is_err(), "{options:?}");
