@@ -3,7 +3,7 @@
 //! Templates are Jinja; the dialect and its extra functions are those that
 //! `transformers.apply_chat_template` gives them (Hugging Face documentation, "Chat templates").
 
-use minijinja::value::Value;
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 
 use super::chat_functions;
@@ -36,6 +36,10 @@ pub struct ChatTemplate {
     /// The current time for templates that state the date, in seconds since 1970 in the user's time
     /// zone. Without it such templates take their own fixed date, or fail if they have none.
     pub now_seconds: Option<i64>,
+    /// Further variables of the template, such as `enable_thinking`.
+    pub arguments: serde_json::Map<String, serde_json::Value>,
+    /// Source, to see what the template knows.
+    source: String,
 }
 
 /// Name of the only template in the environment, as it appears in messages.
@@ -56,8 +60,15 @@ impl ChatTemplate {
         environment.add_function("raise_exception", chat_functions::raise_exception);
         environment.add_filter("tojson", chat_functions::tojson);
         environment.add_template_owned(NAME, without_generation_tags(source)).map_err(failed)?;
-        let (bos_token, eos_token) = (bos_token.to_string(), eos_token.to_string());
-        Ok(ChatTemplate { environment, bos_token, eos_token, now_seconds: None })
+        let (bos_token, eos_token, source) =
+            (bos_token.to_string(), eos_token.to_string(), source.to_string());
+        let arguments = serde_json::Map::new();
+        Ok(ChatTemplate { environment, bos_token, eos_token, now_seconds: None, arguments, source })
+    }
+
+    /// Does the template's source hold this text, such as a variable's name?
+    pub fn mentions(&self, text: &str) -> bool {
+        self.source.contains(text)
     }
 
     /// The template of a Hugging Face folder: `chat_template.jinja`, else `chat_template` in
@@ -103,6 +114,8 @@ impl ChatTemplate {
                 Value::from_function(move |format: &str| chat_functions::strftime(now, format));
             variables = context! { strftime_now, ..variables };
         }
+        // What stands further left goes first.
+        variables = context! { ..Value::from(Serde(&self.arguments)), ..variables };
         let rendered = self.environment.get_template(NAME).and_then(|template| template.render(variables));
         rendered.map_err(failed)
     }
@@ -206,6 +219,17 @@ mod tests {
         let endless = "{% for a in range(90000) %}{% for b in range(90000) %}{{ b }}{% endfor %}{% endfor %}";
         let endless = ChatTemplate::new(endless, "", "").expect("parses");
         assert!(endless.render(&[], false).is_err());
+    }
+
+    #[test]
+    fn arguments_are_variables() {
+        let source = "{{ enable_thinking is defined and enable_thinking is false }}{{ style.tone }}";
+        let mut template = ChatTemplate::new(source, "", "").expect("parses");
+        assert_eq!(template.render(&[], false).ok(), None, "style is undefined");
+        template.arguments.insert("enable_thinking".into(), false.into());
+        template.arguments.insert("style".into(), serde_json::json!({"tone": "dry"}));
+        assert_eq!(template.render(&[], false).expect("renders"), "Truedry");
+        assert!(template.mentions("enable_thinking") && !template.mentions("thinking_budget"));
     }
 
     #[test]
