@@ -4,8 +4,10 @@ pub mod activations;
 pub mod adapter_facts;
 pub mod dtype;
 pub mod kv;
+mod words;
 
 pub use activations::Activations;
 pub use adapter_facts::{AdapterFacts, AdapterKind, Maker};
 pub use dtype::DType;
 pub use kv::KvType;
+pub use words::counted;

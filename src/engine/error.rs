@@ -1,6 +1,6 @@
 //! Everything that can go wrong between a model file and its text.
 
-use crate::base::DType;
+use crate::base::{DType, counted};
 use crate::formats::FormatError;
 use crate::gpu::GpuError;
 use crate::model::ModelError;
@@ -63,7 +63,8 @@ pub enum EngineError {
     },
     /// More tokens than the context holds.
     #[error(
-        "the prompt has {tokens} tokens, but the context holds {context}{}: {}",
+        "the prompt has {}, but the context holds {context}{}: {}",
+        counted(*tokens, "token"),
         if *used > 0 { format!(", {used} of them used") } else { String::new() },
         if context < trained {
             format!("shorten it, or ask for more with --ctx (up to {trained}, what the model was trained for)")

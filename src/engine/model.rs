@@ -8,6 +8,7 @@ use crate::engine::EngineError;
 use crate::engine::forward::Sizes;
 use crate::engine::loader::Loader;
 use crate::engine::memory::{self, Needs};
+use crate::engine::opened::{self, Opened};
 use crate::engine::random::Random;
 use crate::engine::weights::Weights;
 use crate::formats::{Archive, Metadata};
@@ -21,6 +22,8 @@ use crate::tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
 
 /// Context when none is asked for, if the model was trained for more.
 pub const DEFAULT_CONTEXT: usize = 4096;
+/// Most prompt tokens per run.
+pub const MOST_CHUNK: usize = 4096;
 /// Seed of weights without files: the same numbers everywhere.
 const RANDOM_SEED: u32 = 42;
 
@@ -105,30 +108,24 @@ impl Model {
         options: &LoadOptions,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Model, EngineError> {
+        Model::from_opened(gpu, Opened::of(archive)?, options, progress)
+    }
+
+    /// Loads a model whose files were opened, and looked at, before the adapter was.
+    pub fn from_opened(
+        gpu: &Gpu,
+        opened: Opened,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Model, EngineError> {
         let started = Instant::now();
-        let spec = ModelSpec::from_archive(&archive)?;
+        let Opened { archive, spec, tokenizer, template, notices: noticed } = opened;
         let sizes = sizes(gpu, &spec, options)?;
         crate::engine::forward::check_cache(gpu, &spec, sizes)?;
         let needs = memory::needs(&archive, &spec, options.quant, sizes)?;
         memory::check(&needs, memory::available(gpu.facts(), options.memory).as_ref(), gpu.facts())?;
         let mut notices = notices(&archive, &spec, options);
-        let (tokenizer, template) = match Tokenizer::from_metadata(&archive.metadata) {
-            Ok((tokenizer, template)) => {
-                tokenizer.check_vocab(spec.vocab)?;
-                // Some rows are padding, as Qwen has them; this many look like another model's tokenizer.
-                if tokenizer.vocab_size() < spec.vocab / 2 {
-                    let (tokens, rows) = (tokenizer.vocab_size(), spec.vocab);
-                    notices.push(format!(
-                        "the tokenizer has {tokens} tokens, the model {rows}: does it belong to this model?"
-                    ));
-                }
-                notices.extend(tokenizer.warnings().iter().cloned());
-                (Ok(tokenizer), template)
-            }
-            // Models without any tokenizer run on token ids; damaged ones are refused.
-            Err(error) if error.is_absence() => (Err(error), None),
-            Err(error) => return Err(error.into()),
-        };
+        notices.extend(noticed);
         let total: u64 = (spec.expected_tensors().iter())
             .filter_map(|(name, _)| archive.tensors.get(*name))
             .map(|tensor| tensor.range.len() as u64)
@@ -224,9 +221,7 @@ impl Model {
 
     /// The tokenizer, or why there is none.
     pub fn tokenizer(&self) -> Result<&Tokenizer, EngineError> {
-        self.tokenizer.as_ref().map_err(|e| EngineError::NoTokenizer {
-            hint: format!("{e}. Token ids still work: `anygpu logits MODEL --ids 1,2,3`"),
-        })
+        self.tokenizer.as_ref().map_err(opened::no_tokenizer)
     }
 
     /// The chat template, if the model has one.
@@ -236,13 +231,7 @@ impl Model {
 
     /// Sampling settings that the model's makers recommend (`generation_config.json`); true is 1, false 0.
     pub fn recommended(&self, key: &str) -> Option<f64> {
-        match self.metadata.as_ref()? {
-            Metadata::HuggingFace(folder) => {
-                let value = folder.generation_config.as_ref()?.get(key)?;
-                value.as_f64().or(value.as_bool().map(|b| f64::from(u8::from(b))))
-            }
-            Metadata::Gguf(_) => None,
-        }
+        opened::recommended(self.metadata.as_ref()?, key)
     }
 }
 
@@ -253,6 +242,15 @@ pub fn default_chunk(kind: AdapterKind) -> usize {
 
 /// Sizes of a session's buffers for these options.
 pub(crate) fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Result<Sizes, EngineError> {
+    sizes_on(gpu.facts().kind, spec, options)
+}
+
+/// As [`sizes`], on an adapter of which only the kind is known.
+pub(crate) fn sizes_on(
+    kind: AdapterKind,
+    spec: &ModelSpec,
+    options: &LoadOptions,
+) -> Result<Sizes, EngineError> {
     let context = options.context.unwrap_or(spec.max_context.min(DEFAULT_CONTEXT));
     let bad = |option, expected: String, found: usize| {
         Err(EngineError::BadOption { option, expected, found: found.to_string() })
@@ -261,10 +259,11 @@ pub(crate) fn sizes(gpu: &Gpu, spec: &ModelSpec, options: &LoadOptions) -> Resul
         let trained = spec.max_context;
         return bad("--ctx", format!("1 to {trained}, the positions the model was trained for"), context);
     }
-    let chunk = options.chunk.unwrap_or(default_chunk(gpu.facts().kind)).min(context);
-    if chunk == 0 || chunk > 4096 {
-        return bad("--chunk", "1 to 4096 tokens".to_owned(), chunk);
+    let chunk = options.chunk.unwrap_or(default_chunk(kind));
+    if !(1..=MOST_CHUNK).contains(&chunk) {
+        return bad("--chunk", format!("1 to {MOST_CHUNK} tokens"), chunk);
     }
+    let chunk = chunk.min(context);
     let logits = plan_memory::logits_rows(spec.vocab, chunk);
     Ok(Sizes { context, chunk, logits, kv: options.kv, activations: options.activations, sequences: 1 })
 }

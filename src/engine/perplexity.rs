@@ -1,5 +1,6 @@
 //! Perplexity of a text: exp of the mean negative log likelihood per predicted token.
 
+use crate::base::counted;
 use crate::engine::{EngineError, Session};
 
 /// How the text is cut.
@@ -71,13 +72,26 @@ pub fn perplexity(
         }
     }
     if result.tokens == 0 {
-        return Err(EngineError::BadOption {
-            option: "--file",
-            expected: "a text of at least one window".to_owned(),
-            found: format!("{} tokens", ids.len()),
-        });
+        return Err(too_short(ids.len(), windows));
     }
     Ok(result)
+}
+
+/// Refuses a text that is shorter than a window.
+pub fn check_length(ids: &[u32], bos: Option<u32>, windows: Windows) -> Result<(), EngineError> {
+    match cut(ids, bos, windows).is_empty() {
+        true => Err(too_short(ids.len(), windows)),
+        false => Ok(()),
+    }
+}
+
+fn too_short(n_tokens: usize, windows: Windows) -> EngineError {
+    let (Windows::Plain(window) | Windows::Half(window)) = windows;
+    EngineError::BadOption {
+        option: "--file",
+        expected: format!("a text of at least one window of {} (--ctx)", counted(window, "token")),
+        found: counted(n_tokens, "token"),
+    }
 }
 
 /// (tokens of a window, index of the first token whose prediction counts)

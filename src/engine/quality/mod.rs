@@ -10,13 +10,14 @@ pub use report::{QualityReport, QualityRow, fingerprint, keep, kept};
 
 use rayon::prelude::*;
 
-use crate::base::DType;
+use crate::base::{DType, counted};
 use crate::engine::memory::{self, Available, Needs};
 use crate::engine::perplexity::{self, Windows};
 use crate::engine::{EngineError, LoadOptions, Model, Session, model};
 use crate::formats::Archive;
 use crate::gpu::Gpu;
 use crate::model::ModelSpec;
+use crate::tokenizer::Tokenizer;
 
 /// What quantizations are compared with.
 pub const REFERENCE: DType = DType::F16;
@@ -106,7 +107,7 @@ pub fn measure<E: From<EngineError>>(
 ) -> Result<QualityReport, E> {
     let reference = load(REFERENCE)?;
     let mut reference_session = Session::new(&reference)?;
-    let (windows, window) = windows(&reference, text)?;
+    let (windows, window) = windows(reference.tokenizer()?, text, reference.sizes().context)?;
     let mut rows: Vec<QualityRow> = Vec::new();
     let mut tokens = 0;
     for (quant_ix, &quant) in quants.iter().enumerate() {
@@ -127,12 +128,19 @@ pub fn measure<E: From<EngineError>>(
     Ok(QualityReport { text: text.name.to_owned(), tokens, window, rows })
 }
 
-/// The text cut for this model's context, and how many tokens of a window are predicted.
-fn windows(model: &Model, text: &Text<'_>) -> Result<(Vec<Vec<u32>>, usize), EngineError> {
-    let tokenizer = model.tokenizer()?;
+/// Refuses a text in which nothing is predicted within a context of that many tokens.
+pub fn check_text(tokenizer: &Tokenizer, text: &Text<'_>, context: usize) -> Result<(), EngineError> {
+    windows(tokenizer, text, context).map(|_| ())
+}
+
+/// The text cut for a model's context, and how many tokens of a window are predicted.
+fn windows(
+    tokenizer: &Tokenizer,
+    text: &Text<'_>,
+    context: usize,
+) -> Result<(Vec<Vec<u32>>, usize), EngineError> {
     let ids = tokenizer.encode(text.text, true, false)?;
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    let context = model.sizes().context;
     let n = context - usize::from(bos.is_some() && context > 1);
     // Without a BOS the first token of a window is not predicted.
     let predicted = n - usize::from(bos.is_none());
@@ -147,8 +155,11 @@ fn windows(model: &Model, text: &Text<'_>) -> Result<(Vec<Vec<u32>>, usize), Eng
 fn too_short(text: &Text<'_>, window: usize) -> EngineError {
     EngineError::BadOption {
         option: "--file",
-        expected: format!("a text of at least one window of {window} tokens (--ctx makes windows shorter)"),
-        found: format!("{} with {} bytes, at most {} windows", text.name, text.text.len(), text.limit),
+        expected: format!(
+            "a text of at least one window of {} (--ctx makes windows shorter)",
+            counted(window, "token")
+        ),
+        found: format!("{} with {}", text.name, counted(text.text.len(), "byte")),
     }
 }
 
