@@ -43,6 +43,71 @@ pub fn remove(name: &str) -> io::Result<()> {
     }
 }
 
+/// What files are kept, by how their names begin: (beginning, what it is).
+const KINDS: [(&str, &str); 7] = [
+    ("verified-", "verdicts on adapters"),
+    ("profile-", "measurements of adapters"),
+    ("history-", "speeds of earlier runs"),
+    ("tuned-", "tuned kernel variants"),
+    ("pipelines-", "compiled pipelines"),
+    ("quality-", "costs of quantizing"),
+    ("history.txt", "lines typed in chats"),
+];
+
+/// Files of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// What they are.
+    pub what: &'static str,
+    /// How many.
+    pub files: usize,
+    /// Their sizes together.
+    pub bytes: u64,
+}
+
+/// What the cache holds, by kind; other files in the directory do not count.
+pub fn kept() -> Vec<Kept> {
+    dir().map_or(Vec::new(), |dir| kept_in(&dir))
+}
+
+/// Removes what the cache holds, and nothing else that may lie in the directory. Returns what was
+/// there.
+pub fn clear() -> io::Result<Vec<Kept>> {
+    let Some(dir) = dir() else { return Ok(Vec::new()) };
+    clear_in(&dir)
+}
+
+fn kept_in(dir: &Path) -> Vec<Kept> {
+    let files = files_in(dir);
+    let kinds = KINDS.iter().map(|(_, what)| {
+        let of_kind = files.iter().filter(|file| file.0 == *what);
+        let (files, bytes) = of_kind.fold((0, 0), |sum, file| (sum.0 + 1, sum.1 + file.2));
+        Kept { what, files, bytes }
+    });
+    kinds.filter(|kept| kept.files > 0).collect()
+}
+
+fn clear_in(dir: &Path) -> io::Result<Vec<Kept>> {
+    let kept = kept_in(dir);
+    for (_, path, _) in files_in(dir) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(kept)
+}
+
+/// (kind, path, bytes)
+fn files_in(dir: &Path) -> Vec<(&'static str, PathBuf, u64)> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let file = |entry: std::fs::DirEntry| {
+        let name = entry.file_name();
+        let name = name.to_str()?;
+        let (_, what) = KINDS.iter().find(|(begins, _)| name.starts_with(begins))?;
+        let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some((*what, entry.path(), metadata.len()))
+    };
+    entries.filter_map(file).collect()
+}
+
 fn json_from<T: DeserializeOwned>(dir: &Path, name: &str) -> Option<T> {
     let bytes = std::fs::read(dir.join(name)).ok()?;
     serde_json::from_slice(&bytes).ok()
@@ -63,6 +128,32 @@ fn write_into(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_kept_is_counted_and_removed() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let dir = folder.path();
+        let names =
+            ["verified-a.json", "verified-b.json", "history-a.json", "history.txt", "letter.txt", "a-tuned-"];
+        for name in names {
+            std::fs::write(dir.join(name), "four").expect("written");
+        }
+        std::fs::create_dir(dir.join("profile-folder")).expect("created");
+        let kept = |what, files| Kept { what, files, bytes: 4 * files as u64 };
+        let want = [
+            kept("verdicts on adapters", 2),
+            kept("speeds of earlier runs", 1),
+            kept("lines typed in chats", 1),
+        ];
+        assert_eq!(kept_in(dir), want);
+        assert_eq!(clear_in(dir).expect("cleared"), want);
+        assert_eq!(kept_in(dir), []);
+        let mut left: Vec<_> = std::fs::read_dir(dir).expect("there").filter_map(Result::ok).collect();
+        left.sort_by_key(std::fs::DirEntry::file_name);
+        let left: Vec<_> = left.iter().map(std::fs::DirEntry::file_name).collect();
+        assert_eq!(left, ["a-tuned-", "letter.txt", "profile-folder"]);
+        assert_eq!(kept_in(&dir.join("nowhere")), []);
+    }
 
     #[test]
     fn values_come_back_and_leave_nothing_else() {

@@ -45,6 +45,7 @@ impl std::fmt::Display for AdapterChoice {
             AdapterChoice::Auto => f.write_str("auto"),
             AdapterChoice::Index(index) => write!(f, "{index}"),
             AdapterChoice::Name(name) => f.write_str(name),
+            AdapterChoice::BackendName(backend, name) if name.is_empty() => f.write_str(backend),
             AdapterChoice::BackendName(backend, name) => write!(f, "{backend}:{name}"),
         }
     }
