@@ -15,7 +15,8 @@ const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo-model/mod
 fn program(arguments: &[&str]) -> Command {
     static WARM: OnceLock<()> = OnceLock::new();
     WARM.get_or_init(|| {
-        let output = bare(&["run", "Hello", "--max-tokens", "1"]).output().expect("the program starts");
+        let output =
+            bare(&["run", "demo", "Hello", "--max-tokens", "1"]).output().expect("the program starts");
         assert!(output.status.success(), "{}", text(&output.stderr));
     });
     bare(arguments)
@@ -100,7 +101,7 @@ fn prompt_from_a_pipe() {
     child.stdin.take().expect("piped").write_all("The old k\u{ef}ng\n".as_bytes()).expect("written");
     let (code, out, _) = ended(child.wait_with_output().expect("ends"));
     assert_eq!(code, Some(0));
-    assert_eq!(out, good(&["run", "The old k\u{ef}ng", "--temperature", "0", "--max-tokens", "5"]));
+    assert_eq!(out, good(&["run", "demo", "The old k\u{ef}ng", "--temperature", "0", "--max-tokens", "5"]));
     assert!(out.starts_with("The old k\u{ef}ng") && !out.starts_with("The old k\u{ef}ng\n"), "{out:?}");
 }
 
@@ -178,18 +179,18 @@ fn errors_say_what_and_where_once() {
     let long = "word ".repeat(600);
     let (empty, no_config) = (empty.path().display().to_string(), no_config.path().display().to_string());
     for (arguments, parts) in [
-        (vec!["run", DEMO, "x", "--ctx", "0"], vec!["--ctx", "1 to 512", "0"]),
+        (vec!["run", DEMO, "x", "--ctx", "-2"], vec!["--ctx", "1 or more", "-2"]),
         (vec!["run", DEMO, "x", "--ctx", "99999999"], vec!["--ctx", "1 to 512"]),
         (vec!["run", DEMO, "x", "--chunk", "0"], vec!["--chunk", "1 to"]),
-        (vec!["run", "x", "--temperature", "nan"], vec!["--temperature", "NaN"]),
-        (vec!["run", "x", "--temperature", "-1"], vec!["--temperature", "-1"]),
-        (vec!["run", "x", "--top-p", "0"], vec!["--top-p", "more than 0"]),
-        (vec!["run", "x", "--min-p", "1"], vec!["--min-p", "less than 1"]),
-        (vec!["run", "x", "--repeat-penalty", "0"], vec!["--repeat-penalty"]),
-        (vec!["run", "x", "--adapter", "no such thing"], vec!["no such thing", "anygpu devices"]),
-        (vec!["run", "x", "--adapter", "77"], vec!["77", "anygpu devices"]),
-        (vec!["run", "x", "--system", "y"], vec!["--system", "template"]),
-        (vec!["run", "x", "--memory", "1MiB"], vec!["1 MiB", "weights", "KV cache", "headroom"]),
+        (vec!["run", "demo", "x", "--temperature", "nan"], vec!["--temperature", "nan"]),
+        (vec!["run", "demo", "x", "--temperature", "-1"], vec!["--temperature", "-1"]),
+        (vec!["run", "demo", "x", "--top-p", "1.5"], vec!["--top-p", "0 to 1"]),
+        (vec!["run", "demo", "x", "--min-p", "-1"], vec!["--min-p", "0 to 1"]),
+        (vec!["run", "demo", "x", "--repeat-penalty", "0"], vec!["--repeat-penalty"]),
+        (vec!["run", "demo", "x", "--adapter", "no such thing"], vec!["no such thing", "anygpu devices"]),
+        (vec!["run", "demo", "x", "--adapter", "77"], vec!["77", "anygpu devices"]),
+        (vec!["run", "demo", "x", "--system", "y"], vec!["--system", "template"]),
+        (vec!["run", "demo", "x", "--memory", "1MiB"], vec!["1 MiB", "weights", "KV cache", "headroom"]),
         (vec!["run", "missing.gguf", "x"], vec!["missing.gguf", "no such file"]),
         (vec!["run", &empty, "x"], vec![&empty, "no model here"]),
         (vec!["run", &no_config, "x"], vec!["model.safetensors", "config.json"]),
@@ -222,12 +223,12 @@ fn arguments_that_do_not_parse_are_errors_and_help_is_none() {
         (&["run", "--help"], 0, "--quick"),
         (&["--version"], 0, env!("CARGO_PKG_VERSION")),
         (&["run", "--no-such-flag"], 2, "--no-such-flag"),
-        (&["run", "x", "--ctx", "many"], 2, "--ctx"),
-        (&["run", "x", "--kv", "f64"], 2, "f16, f32 or q8_0"),
-        (&["run", "x", "--activations", "int4"], 2, "f32 or int8"),
-        (&["run", "x", "--quant", "q9"], 2, "q4_k"),
-        (&["run", "x", "--memory", "much"], 2, "512MiB"),
-        (&["run", "x", "--stop", ""], 2, "--stop"),
+        (&["run", "demo", "x", "--ctx", "many"], 2, "--ctx"),
+        (&["run", "demo", "x", "--kv", "f64"], 2, "f16, f32 or q8_0"),
+        (&["run", "demo", "x", "--activations", "int4"], 2, "f32 or int8"),
+        (&["run", "demo", "x", "--quant", "q9"], 2, "q4_k"),
+        (&["run", "demo", "x", "--memory", "much"], 2, "512MiB"),
+        (&["run", "demo", "x", "--stop", ""], 2, "--stop"),
         (&["logits", DEMO], 2, "--ids"),
         (&["logits", DEMO, "--ids", "1,x"], 2, "--ids"),
         (&["logits", DEMO, "--ids", "1", "--text", "x"], 2, "--text"),
@@ -238,14 +239,287 @@ fn arguments_that_do_not_parse_are_errors_and_help_is_none() {
     }
 }
 
+/// The end of a run that may open no adapter: there is a backend that this system does not have.
+fn without_adapter(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let other = if cfg!(target_os = "macos") { "dx12" } else { "metal" };
+    ended(bare(arguments).env("WGPU_BACKEND", other).output().expect("the program starts"))
+}
+
+#[test]
+fn what_needs_no_adapter_is_refused_before_one_is_opened() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).expect("written");
+    write("page.gguf", "<!doctype html>");
+    write("short.txt", "A fox.");
+    let no_tokenizer = chat_model();
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::remove_file(no_tokenizer.path().join(name)).expect("removed");
+    }
+    let no_tokenizer = no_tokenizer.path().display().to_string();
+    let (page, short, long) = (path("page.gguf"), path("short.txt"), "word ".repeat(600));
+    for (arguments, part) in [
+        (&["run", "missing.gguf", "x"][..], "no such file or folder 'missing.gguf'"),
+        (&["run", "zebra"], "anygpu run demo \"zebra\""),
+        (&["run", "acme/zebra", "x"], "hf download acme/zebra --local-dir zebra"),
+        (&["run", "shape:Qwen3-8B", "x"], "no weights"),
+        (&["run", &page, "x"], "page.gguf"),
+        (&["run", "demo", "hi", "--ctx", "1"], "the context holds 1"),
+        (&["run", "demo", &long], "the context holds 512"),
+        (&["run", "demo", "hi", "--ctx", "513"], "1 to 512"),
+        (&["run", "demo", "hi", "--chunk", "1000000"], "1 to 4096 tokens"),
+        (&["run", "demo", "hi", "--system", "x"], "--system needs a model with a chat template"),
+        (&["run", "demo", "hi", "--no-think"], "--no-think needs a model with a chat template"),
+        (&["run", "demo", "hi", "--min-tps", "0"], "--min-tps"),
+        (&["run", "demo", "-f", "missing.txt"], "missing.txt"),
+        (&["run", &no_tokenizer, "hi"], "no tokenizer"),
+        (&["logits", &page, "--text", "x"], "page.gguf"),
+        (&["logits", "--ids", "1,99999"], "99999"),
+        (&["logits", &no_tokenizer, "--text", "x"], "no tokenizer"),
+        (&["perplexity", "-f", &short], "at least one window of 511 tokens"),
+        (&["perplexity", "zebra", "-f", &short], "no such file or folder 'zebra'"),
+        (&["perplexity", "-f", "missing.txt"], "missing.txt"),
+        (&["quality", "-f", &short], "at least one window"),
+        (&["quality", "zebra", "-f", &short], "no such file or folder 'zebra'"),
+        (&["bench", "-m", "missing.gguf"], "missing.gguf"),
+        (&["bench", "-p", "0", "-n", "0"], "nothing to measure"),
+        (&["bench", "-p", "64", "--ctx", "8"], "the tests need"),
+        (&["bench", "plan", "missing.gguf"], "missing.gguf"),
+        (&["bench", "load", "missing.gguf"], "missing.gguf"),
+        (&["bench", "kernels", "missing.gguf"], "missing.gguf"),
+        (&["tune", "missing.gguf"], "missing.gguf"),
+        (&["plan", "llama-3.1-8b"], "shape:Llama-3.1-8B"),
+    ] {
+        let (code, out, err) = without_adapter(arguments);
+        let shown: String = format!("{arguments:?}").chars().take(80).collect();
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{shown}: {err}");
+        assert!(err.contains(part), "{shown}: {part} is missing in {err}");
+        assert_eq!(err.lines().count(), 1, "{shown}: {err}");
+    }
+    // The check that the backend is missing: a prompt that nothing is wrong with.
+    let (_, _, err) = without_adapter(&["run", "demo", "hi"]);
+    assert!(err.contains("no GPU adapter found"), "{err}");
+}
+
+#[test]
+fn words_and_commands_of_other_programs() {
+    for (arguments, code, part) in [
+        (&["list"][..], 2, "anygpu info"),
+        (&["pull", "qwen"], 2, "hf download"),
+        (&["serve"], 2, "there is no server"),
+        (&["bnech"], 2, "`anygpu bench`"),
+        (&["zebra"], 2, "anygpu run demo"),
+        (&["version"], 0, env!("CARGO_PKG_VERSION")),
+        (&["run", ""], 2, "MODEL is empty"),
+        (&["run", "demo", "a", "-p", "b"], 2, "two prompts"),
+        (&["run", "demo", "--seed", "-2"], 2, "0 or more; -1: a random one"),
+        (&["run", "demo", "--quant", "q4"], 2, "q4_k or q4_0"),
+        (&["run", "demo", "--adapter", ""], 2, "--adapter"),
+        (&["bench", "demo", "-b", "2048"], 2, "1 to 16 sequences"),
+        (&["plan", "demo", "--users", "-1"], 2, "--users"),
+        (&["quality", "demo", "--limit", "0", "-f", "x"], 2, "--limit"),
+    ] {
+        let (found, out, err) = ended(bare(arguments).output().expect("the program starts"));
+        assert_eq!(found, Some(code), "{arguments:?}: {err}");
+        assert!(format!("{out}{err}").contains(part), "{arguments:?}: {part} is missing in {out}{err}");
+        assert_eq!(format!("{out}{err}").lines().count(), 1, "{arguments:?}: {out}{err}");
+    }
+}
+
+#[test]
+fn options_of_llama_cpp_and_ollama() {
+    let want = good(&["run", "demo", "A fox", "--temperature", "0", "--max-tokens", "5"]);
+    for arguments in [
+        &["-m", DEMO, "-p", "A fox", "--temp", "0", "-n", "5"][..],
+        &[DEMO, "A fox", "--temp", "0", "-n", "5"],
+        &["A fox", "--temp", "0", "-n", "5"],
+        &["chat", "demo", "A", "fox", "--temp=0", "--n-predict", "5"],
+        &["run", "-m", DEMO, "A fox", "--temp", "0", "-n", "5", "-c", "0", "-s", "-1", "--top-k", "-1"],
+        &["run", DEMO, "A fox", "--top_k", "1", "--predict", "5", "-ngl", "99", "-fa", "on", "-t", "8"],
+        // One token is left to choose from.
+        &["run", DEMO, "A fox", "-n", "5", "--top-p", "0"],
+        &["run", DEMO, "A fox", "-n", "5", "--min-p", "1", "--ctx-size", "-1", "-no-cnv", "--mlock"],
+    ] {
+        assert_eq!(good(arguments), want, "{arguments:?}");
+    }
+    let (code, _, err) = run(&["run", "demo", "A fox", "-n", "1", "-ngl", "99", "--threads=4"]);
+    assert_eq!(code, Some(0), "{err}");
+    let told: Vec<&str> = err.lines().filter(|line| line.contains("without effect")).collect();
+    assert!(told.len() == 1 && told[0].contains("-ngl (") && told[0].contains("--threads ("), "{err}");
+    let (code, _, err) = run(&["run", "demo", "A fox", "-n", "1", "--quant", "Q4_K_M", "--no-plan"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(err.matches("--quant Q4_K_M is taken as q4_k").count(), 1, "{err}");
+    let (code, _, err) = run(&["A fox", "-n", "1"]);
+    assert_eq!((code, err.matches("the demo model continues the text").count()), (Some(0), 1), "{err}");
+    // Without a limit the context ends it.
+    let (code, _, err) = run(&["run", "demo", "A fox", "-n", "-1", "--ignore-eos", "--ctx", "16"]);
+    assert!(code == Some(0) && err.contains("context of 16 tokens is full"), "{err}");
+}
+
+/// The text that follows the prompt of a run to which `input` comes through a pipe.
+fn piped(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut child = program(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("written");
+    ended(child.wait_with_output().expect("ends"))
+}
+
+#[test]
+fn prompts_come_from_arguments_files_and_pipes() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("letter.txt");
+    std::fs::write(&file, "from a file\r\n").expect("written");
+    let file = file.display().to_string();
+    for (arguments, input, want) in [
+        (&["-p", "Hello"][..], "the pipe\n", "Hello\n\nthe pipe"),
+        (&["Hello"], "", "Hello"),
+        (&["-"], "the pipe", "the pipe"),
+        (&["-f", "-"], "the pipe", "the pipe"),
+        (&["-f", &file], "", "from a file"),
+        (&["Hello", "-f", &file], "the pipe", "Hello\n\nfrom a file\n\nthe pipe"),
+        (&["-f", "-", "-f", &file], "the pipe", "the pipe\n\nfrom a file"),
+        (&[], "the pipe\n\n", "the pipe\n"),
+    ] {
+        let all = [&["run", "demo", "-n", "0"][..], arguments].concat();
+        let (code, out, err) = piped(&all, input);
+        assert_eq!(code, Some(0), "{arguments:?}: {err}");
+        assert_eq!(out.trim_end_matches('\n'), want.trim_end_matches('\n'), "{arguments:?}: {err}");
+    }
+    let (code, _, err) = piped(&["run", "demo"], "");
+    assert!(code == Some(2) && err.contains("nothing came through stdin"), "{err}");
+    let (code, _, err) = piped(&["run", "demo", "-", "-f", "-"], "x");
+    assert!(code == Some(2) && err.contains("only once"), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_idle_socket_on_stdin_does_not_stop_a_prompt() {
+    // Programs that start programs often leave one open and send nothing.
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+    let mut command = program(&["run", "demo", "Hello", "-n", "0"]);
+    let output = command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).output();
+    let (code, out, err) = ended(output.expect("the program ends"));
+    drop(ours);
+    assert_eq!((code, out.as_str()), (Some(0), "Hello\n"), "{err}");
+}
+
+#[test]
+fn a_repository_in_the_cache_of_hugging_face_runs_by_its_name() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let repository = home.path().join("hub/models--acme--story");
+    let snapshot = repository.join("snapshots/0123abc");
+    std::fs::create_dir_all(&snapshot).expect("created");
+    std::fs::create_dir_all(repository.join("refs")).expect("created");
+    std::fs::write(repository.join("refs/main"), "0123abc").expect("written");
+    for file in std::fs::read_dir(DEMO).expect("demo model") {
+        let path = file.expect("demo model").path();
+        std::fs::copy(&path, snapshot.join(path.file_name().expect("a file"))).expect("copied");
+    }
+    let rest = ["A fox", "--temp", "0", "-n", "5"];
+    let mut command = program(&[&["run", "acme/story"][..], &rest].concat());
+    command.env("HF_HOME", home.path()).env_remove("HF_HUB_CACHE").env_remove("HUGGINGFACE_HUB_CACHE");
+    let (code, out, err) = ended(command.output().expect("the program starts"));
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(out, good(&[&["run", DEMO][..], &rest].concat()));
+    assert_eq!(err.matches("from the Hugging Face cache").count(), 1, "{err}");
+}
+
+#[test]
+fn template_arguments_reach_the_template() {
+    let folder = chat_model();
+    let template = "{% if enable_thinking is defined and not enable_thinking %}N{% endif %}{{ tone }}\
+                    {% for m in messages %}{{ m.content }}{% endfor %}";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).expect("written");
+    let path = folder.path().display().to_string();
+    let ids = |extra: &[&str]| {
+        let got = json(&[&["run", &path, "Hi", "--json", "-n", "1", "--no-plan"][..], extra].concat());
+        got["prompt_ids"].as_array().expect("ids").clone()
+    };
+    let tone = ids(&["--template-arg", "tone=\"dry\""]);
+    assert_eq!(tone, ids(&["--template-arg", "tone=dry"]));
+    assert_eq!(tone, ids(&["--chat-template-kwargs", r#"{"tone": "dry"}"#]));
+    let plain = ids(&["--template-arg", "tone="]);
+    assert_ne!(tone, plain);
+    let unthinking = ids(&["--template-arg", "tone=", "--no-think"]);
+    assert_ne!(unthinking, plain);
+    assert_eq!(unthinking, ids(&["--template-arg", "tone=", "--template-arg", "enable_thinking=false"]));
+}
+
+#[test]
+fn completions_and_manual_come_from_the_definition() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (code, script, err) = ended(bare(&["completions", shell]).output().expect("starts"));
+        assert_eq!(code, Some(0), "{err}");
+        assert!(script.contains("perplexity") && script.contains("repeat-penalty"), "{shell}");
+    }
+    let (code, _, err) = ended(bare(&["completions", "tcsh"]).output().expect("starts"));
+    assert!(code == Some(2) && err.contains("expected one of bash"), "{err}");
+    let (_, page, _) = ended(bare(&["man"]).output().expect("starts"));
+    assert!(page.contains(".TH anygpu") && page.contains("perplexity"), "{page}");
+    let (_, page, _) = ended(bare(&["man", "run"]).output().expect("starts"));
+    assert!(page.contains(".TH anygpu\\-run") || page.contains(".TH anygpu-run"), "{page}");
+    let (code, _, err) = ended(bare(&["man", "zebra"]).output().expect("starts"));
+    assert!(code == Some(2) && err.contains("no command 'zebra'"), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_takes_the_completions() {
+    let (_, script, _) = ended(bare(&["completions", "bash"]).output().expect("starts"));
+    let file = tempfile::NamedTempFile::new().expect("temporary file");
+    std::fs::write(file.path(), script).expect("written");
+    // The words after `anygpu perp` as bash itself would ask for them.
+    let ask = "source \"$0\" && COMP_WORDS=(anygpu perp) COMP_CWORD=1 && _anygpu anygpu perp anygpu && \
+               echo \"${COMPREPLY[@]}\"";
+    let output = Command::new("bash").args(["-c", ask]).arg(file.path()).output();
+    let Ok(output) = output else {
+        eprintln!("no bash here: not tested");
+        return;
+    };
+    let (code, out, err) = ended(output);
+    assert_eq!((code, out.trim()), (Some(0), "perplexity"), "{err}");
+}
+
+#[test]
+fn info_says_what_a_report_needs_and_clears_the_cache() {
+    let cache = tempfile::tempdir().expect("temporary folder");
+    let info = |arguments: &[&str]| {
+        let all = [&["info"][..], arguments].concat();
+        let output = bare(&all).env("ANYGPU_CACHE", cache.path()).output().expect("the program starts");
+        let (code, out, err) = ended(output);
+        assert_eq!(code, Some(0), "{err}");
+        out
+    };
+    std::fs::write(cache.path().join("quality-0.json"), "12345").expect("written");
+    std::fs::write(cache.path().join("letter.txt"), "mine").expect("written");
+    let out = info(&[]);
+    for part in [env!("CARGO_PKG_VERSION"), "wgpu", "system", "adapter 0", "cache", "costs of quantizing"] {
+        assert!(out.contains(part), "{part} is missing in {out}");
+    }
+    let got: Value = serde_json::from_str(&info(&["--json"])).expect("JSON");
+    assert_eq!(got["cache"]["kept"][0]["bytes"], 5, "{got}");
+    assert!(
+        got["adapters"][0]["name"].is_string() && got["system"]["memory_bytes"].as_u64() > Some(0),
+        "{got}"
+    );
+    assert!(got["program"]["wgpu"].as_str().is_some_and(|version| version.starts_with("30.")), "{got}");
+    assert!(info(&["--clear-cache"]).starts_with("removed 5 B in 1 file"));
+    let left: Vec<_> = std::fs::read_dir(cache.path()).expect("there").filter_map(Result::ok).collect();
+    assert!(left.len() == 1 && left[0].file_name() == "letter.txt");
+}
+
 #[test]
 fn no_tokens_are_asked_for() {
-    assert_eq!(good(&["run", "Hello", "--max-tokens", "0"]), "Hello\n");
+    assert_eq!(good(&["run", "demo", "Hello", "--max-tokens", "0"]), "Hello\n");
 }
 
 #[test]
 fn a_full_context_ends_the_text() {
-    let (code, out, err) = run(&["run", "Hello", "--ctx", "16", "--ignore-eos"]);
+    let (code, out, err) = run(&["run", "demo", "Hello", "--ctx", "16", "--ignore-eos"]);
     assert_eq!(code, Some(0), "{err}");
     assert!(out.starts_with("Hello"));
     assert!(err.contains("context of 16 tokens is full"), "{err}");
@@ -253,7 +527,7 @@ fn a_full_context_ends_the_text() {
 
 #[test]
 fn a_closed_pipe_is_no_error() {
-    let mut child = program(&["run", "Hello", "--max-tokens", "40", "--ignore-eos"])
+    let mut child = program(&["run", "demo", "Hello", "--max-tokens", "40", "--ignore-eos"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -267,7 +541,7 @@ fn a_closed_pipe_is_no_error() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_the_text() {
-    let mut child = program(&["run", "Hello", "--max-tokens", "400", "--ignore-eos"])
+    let mut child = program(&["run", "demo", "Hello", "--max-tokens", "400", "--ignore-eos"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -300,7 +574,7 @@ fn devices_are_listed_with_the_one_that_is_used() {
 fn without_an_adapter_the_error_says_what_to_do() {
     // A backend that this system does not have.
     let other = if cfg!(target_os = "macos") { "dx12" } else { "metal" };
-    for arguments in [&["devices"][..], &["run", "x"], &["verify"], &["verify", "--adapter", "all"]] {
+    for arguments in [&["devices"][..], &["run", "demo", "x"], &["verify"], &["verify", "--adapter", "all"]] {
         let output = bare(arguments).env("WGPU_BACKEND", other).output().expect("the program starts");
         let (code, _, err) = ended(output);
         assert_eq!(code, Some(2), "{arguments:?}: {err}");

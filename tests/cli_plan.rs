@@ -104,7 +104,7 @@ fn absurd_wishes_are_refused() {
         (&["plan", "demo", "--spec", "m1", "--max-ttft", "nan"], "--max-ttft"),
         (&["plan", "demo", "--spec", "m1", "--users", "0"], "--users"),
         (&["plan", "demo", "--spec", "m1", "--batch", "0"], "--batch"),
-        (&["plan", "demo", "--spec", "m1", "--ctx", "0"], "--ctx"),
+        (&["plan", "demo", "--spec", "m1", "--ctx", "-5"], "--ctx"),
         (&["plan", "demo", "--spec", "m1", "--ctx", "1000000"], "--ctx"),
         (&["plan", "demo", "--spec", "m1", "--prompt", "512"], "--prompt"),
         (&["plan", "demo", "--spec", "m1", "--price", "-3"], "--price"),
@@ -124,7 +124,7 @@ fn absurd_wishes_are_refused() {
         (&["bench", "plan", "demo", "--quants", "q9"], "q9"),
         (&["bench", "load", "demo"], "reading a file is measured here: give a model folder"),
         (&["bench", "load", "shape:SmolLM2-135M:q4_0"], "has no weights"),
-        (&["bench", "load", "not-there.gguf"], "not-there.gguf: no model here"),
+        (&["bench", "load", "not-there.gguf"], "no such file or folder 'not-there.gguf'"),
         (&["run", "A fox", "--min-tps", "-1"], "--min-tps"),
     ] {
         let (code, out, err) = run(SHARED, arguments);

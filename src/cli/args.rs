@@ -2,26 +2,51 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use super::values::{self, whole, whole_of};
+pub(super) use super::values::{byte_count, quant_type};
 use crate::base::{Activations, DType};
 use crate::engine::LoadOptions;
+use crate::engine::model::MOST_CHUNK;
 use crate::gpu::{AdapterChoice, GpuOptions, adapters};
 use crate::kernels::kv::KvType;
 
 const EXAMPLES: &str = "\
 Examples:
   anygpu                                      a story from the demo model
-  anygpu run \"The old king\"                   the demo model continues this text
-  anygpu run model.gguf                       chat with a model
+  anygpu run demo \"The old king\"              the demo model continues this text
+  anygpu model.gguf                           chat with a model; `run` may be left out
   anygpu run model.gguf \"Name three rivers.\"  one answer
-  cat letter.txt | anygpu run folder          the prompt comes from a pipe
+  cat letter.txt | anygpu run folder \"Sum up\" the prompt, and what comes through a pipe
   anygpu devices                              which adapters there are, and which one is used
   anygpu plan shape:Llama-3.1-8B              what would it cost here?
   anygpu verify --adapter all                 do they compute correctly?
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a negative answer (verify
 found something wrong, nothing fits the plan), 2 error, 130 stopped with Ctrl-C.";
+
+/// Most tokens; `None`: no limit.
+pub(super) type Limit = Option<usize>;
+/// A seed; `None`: a random one.
+pub(super) type Seed = Option<u64>;
+
+/// The definition of the command line: what `Cli` derives, and what holds for all of it.
+pub(super) fn command() -> clap::Command {
+    let plans = "Only this type: f16, q8_0, q6_k, q5_k, q4_k or q4_0 [default: all, to choose from]";
+    let command = Cli::command().mut_subcommand("plan", |plan| plan.mut_arg("quant", |arg| arg.help(plans)));
+    numbers_may_be_negative(command)
+}
+
+/// `-n -1` is a number out of range, not an unknown option.
+fn numbers_may_be_negative(command: clap::Command) -> clap::Command {
+    let takes_values = |arg: &clap::Arg| arg.get_action().takes_values();
+    let command = command.mut_args(|arg| match takes_values(&arg) {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
+    command.mut_subcommands(numbers_may_be_negative)
+}
 
 /// Language models on any GPU.
 #[derive(Parser)]
@@ -36,6 +61,7 @@ pub(super) struct Cli {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Continue a text or chat with a model
+    #[command(alias = "chat")]
     Run(RunArgs),
     /// List every adapter of every backend, and say which one would be used and why
     Devices(DevicesArgs),
@@ -67,11 +93,21 @@ pub(super) enum Command {
     /// least that WebGPU allows: runtime checks, no 16-bit floats, no subgroups, no immediates, default limits.
     Verify(VerifyArgs),
     /// Print the logits after the last token of a prompt
-    Logits(LogitsArgs),
+    Logits(super::logits::LogitsArgs),
     /// Measure a model's perplexity on a text
-    Perplexity(PerplexityArgs),
+    Perplexity(super::perplexity::PerplexityArgs),
     /// Measure what quantizing a model costs: every quantization against 16-bit weights, on a text
     Quality(super::quality::QualityArgs),
+    /// Say what a report of a fault needs: versions, system, adapters, and what the cache holds
+    Info(super::info::InfoArgs),
+    /// Print a script that completes commands and options in a shell
+    ///
+    /// For bash: `anygpu completions bash > ~/.local/share/bash-completion/completions/anygpu`; for
+    /// zsh into a folder of $fpath as _anygpu; for fish: `anygpu completions fish >
+    /// ~/.config/fish/completions/anygpu.fish`.
+    Completions(super::definition::CompletionsArgs),
+    /// Print the manual page: `anygpu man | man -l -`
+    Man(super::definition::ManArgs),
 }
 
 /// Which adapter, and how much of it.
@@ -80,27 +116,28 @@ pub(super) enum Command {
 pub(super) struct DeviceArgs {
     /// INDEX or NAME (part of it) as in `anygpu devices`, BACKEND, or BACKEND:NAME; WGPU_BACKEND and
     /// WGPU_ADAPTER_NAME are honoured too
-    #[arg(long, global = true, value_name = "ADAPTER")]
+    #[arg(long, global = true, value_name = "ADAPTER",
+        value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) adapter: Option<String>,
     /// Do not use 16-bit floats in shaders
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(super) no_f16: bool,
     /// Do not use subgroups
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(super) no_subgroups: bool,
     /// Do not use immediates: kernel parameters come in uniform buffers
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(super) no_immediates: bool,
     /// Ask for WebGPU's default limits only (128 MiB per binding, 16 KiB workgroup memory)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(super) default_limits: bool,
     /// Keep runtime checks in shaders. They are left out, which is faster, on software adapters a lot, unless the short
     /// verification before an adapter's first use (`anygpu verify --quick`) finds something that is right only with them.
     /// If anything looks wrong, see whether it still does with this
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(super) checked: bool,
     /// Do not use what `anygpu tune` found: kernels run as by default
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(super) untuned: bool,
 }
 
@@ -136,25 +173,27 @@ impl DeviceArgs {
 }
 
 /// How to load a model.
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Model")]
 pub(super) struct LoadArgs {
-    /// Tokens that prompt and answer may have together [default: what the model was trained for, at most 4096]
-    #[arg(long, value_name = "N")]
+    /// Tokens that prompt and answer may have together; 0: what the model was trained for [default:
+    /// that, at most 4096]
+    #[arg(short = 'c', long, value_name = "N", aliases = ["ctx-size", "num-ctx", "context"],
+        value_parser = values::whole_or_minus_one("what the model was trained for"))]
     pub(super) ctx: Option<usize>,
     /// Element type of the KV cache: f16, f32 or q8_0 [default: f16]
-    #[arg(long, value_name = "TYPE", value_parser = kv_type)]
+    #[arg(long, value_name = "TYPE", value_parser = values::kv_type)]
     pub(super) kv: Option<KvType>,
     /// How matrices read activations while generating: f32, or int8, rounded to bytes where that is faster (software
     /// adapters, weights in q8_0, q4_0 or q4_k) [default: f32]
-    #[arg(long, value_name = "TYPE", value_parser = activations)]
+    #[arg(long, value_name = "TYPE", value_parser = values::activations)]
     pub(super) activations: Option<Activations>,
     /// Quantize float weights while loading: f16, q8_0, q6_k, q5_k, q4_k or q4_0; the embedding and output
     /// matrices keep at least 6 bits
     #[arg(long, value_name = "TYPE", value_parser = quant_type)]
     pub(super) quant: Option<DType>,
-    /// Prompt tokens per run [default: 256, on software adapters 64]
-    #[arg(long, value_name = "N")]
+    /// Prompt tokens per run, 1 to 4096 [default: 256, on software adapters 64]
+    #[arg(long, value_name = "N", value_parser = whole_of(1..=MOST_CHUNK, "tokens"))]
     pub(super) chunk: Option<usize>,
     /// Device memory to count on, e.g. 6GiB or 512MiB [default: as the driver tells]
     #[arg(long, value_name = "BYTES", value_parser = byte_count)]
@@ -162,6 +201,16 @@ pub(super) struct LoadArgs {
 }
 
 impl LoadArgs {
+    /// Positions asked for of a model that was trained for `trained`.
+    pub(super) fn positions(&self, trained: usize) -> Option<usize> {
+        self.ctx.map(|n| if n == 0 { trained } else { n })
+    }
+
+    /// The same arguments with the positions that they mean for this model.
+    pub(super) fn of(&self, trained: usize) -> LoadArgs {
+        LoadArgs { ctx: self.positions(trained), ..self.clone() }
+    }
+
     pub(super) fn options(&self) -> LoadOptions {
         LoadOptions {
             quant: self.quant,
@@ -180,28 +229,36 @@ impl LoadArgs {
 #[command(next_help_heading = "Sampling")]
 pub(super) struct SampleArgs {
     /// 0: always the most likely token [default: the model's generation_config.json, else 0.7]
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", visible_alias = "temp", value_parser = values::temperature)]
     pub(super) temperature: Option<f32>,
     /// Only the K most likely tokens; 0: all [default: the model's, else 40]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = values::whole_or_minus_one("all"))]
     pub(super) top_k: Option<usize>,
-    /// Only the most likely tokens that together reach this probability [default: the model's, else 0.95]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    /// Only the most likely tokens that together reach this probability, 0 to 1 [default: the
+    /// model's, else 0.95]
+    #[arg(long, value_name = "P", value_parser = values::fraction)]
     pub(super) top_p: Option<f32>,
-    /// Only tokens at least this fraction as likely as the most likely one [default: the model's, else 0]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    /// Only tokens at least this fraction as likely as the most likely one, 0 to 1 [default: the
+    /// model's, else 0]
+    #[arg(long, value_name = "P", value_parser = values::fraction)]
     pub(super) min_p: Option<f32>,
-    /// Make tokens seen among the last 64 less likely; 1: do not [default: the model's, else 1]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    /// Make recent tokens less likely; 1: do not [default: the model's, else 1]
+    #[arg(long, value_name = "X", value_parser = values::penalty)]
     pub(super) repeat_penalty: Option<f32>,
-    /// Same seed, adapter and build: same text [default: random, printed at the end]
-    #[arg(long, value_name = "N")]
-    pub(super) seed: Option<u64>,
-    /// Most tokens to generate [default: 256 when continuing a text; chat: until the answer ends]
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(super) max_tokens: Option<usize>,
+    /// How many recent tokens that looks at [default: 64]
+    #[arg(long, value_name = "N", alias = "repeat-last", value_parser = whole(0..=usize::MAX))]
+    pub(super) repeat_last_n: Option<usize>,
+    /// Same seed, adapter and build: same text [default, or -1: random, printed at the end]
+    #[arg(short, long, value_name = "N", value_parser = values::seed)]
+    pub(super) seed: Option<Seed>,
+    /// Most tokens to generate; -1: no limit [default: 256 when continuing a text; chat: until the
+    /// answer ends]
+    #[arg(short = 'n', long, value_name = "N", value_parser = values::token_limit,
+        aliases = ["n-predict", "predict", "num-predict", "max-new-tokens"])]
+    pub(super) max_tokens: Option<Limit>,
     /// Stop before this text; may be repeated
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(short = 'r', long, value_name = "TEXT", alias = "reverse-prompt",
+        value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) stop: Vec<String>,
     /// Go on when the model ends its answer
     #[arg(long)]
@@ -213,25 +270,44 @@ pub(super) struct SampleArgs {
 
 #[derive(Args, Default)]
 pub(super) struct RunArgs {
-    /// A folder with config.json and safetensors, or a .gguf file; without it, or as demo, the built-in
-    /// demo model.
-    /// A single argument that is no path is taken as PROMPT
+    /// A folder with config.json and safetensors, a .gguf file, org/name in the Hugging Face cache,
+    /// or demo, the built-in model. Without a model, a text of several words is continued by the
+    /// demo model
     #[arg(value_name = "MODEL")]
     pub(super) model: Option<String>,
-    /// What to continue or to answer; without it a chat on a terminal, else what comes through the pipe
+    /// What to continue or to answer; - is stdin. Text that comes through a pipe follows it.
+    /// Without it a chat on a terminal, else what comes through the pipe
     #[arg(value_name = "PROMPT")]
-    pub(super) prompt: Option<String>,
+    pub(super) prompt: Vec<String>,
+    /// MODEL, written as an option
+    #[arg(short = 'm', long = "model", value_name = "MODEL")]
+    pub(super) model_option: Option<String>,
+    /// PROMPT, written as an option
+    #[arg(short = 'p', long = "prompt", value_name = "TEXT")]
+    pub(super) prompt_option: Option<String>,
+    /// The prompt stands in this file, behind PROMPT if there is one; - is stdin; may be repeated
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Vec<PathBuf>,
     /// Continue the prompt as it is, even if the model can chat
     #[arg(long)]
     pub(super) raw: bool,
     /// Instructions in front of the conversation
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     pub(super) system: Option<String>,
+    /// Answer without thinking first, where the model's template has a switch for it
+    #[arg(long, conflicts_with = "raw")]
+    pub(super) no_think: bool,
+    /// A variable of the model's chat template, such as enable_thinking=false; may be repeated
+    #[arg(long, value_name = "NAME=JSON", conflicts_with = "raw", value_parser = values::template_argument)]
+    pub(super) template_arg: Vec<(String, serde_json::Value)>,
+    /// The same as one JSON object
+    #[arg(long, value_name = "JSON", conflicts_with = "raw", value_parser = values::json_object)]
+    pub(super) chat_template_kwargs: Option<serde_json::Map<String, serde_json::Value>>,
     /// Print one JSON object at the end instead of streaming
     #[arg(long)]
     pub(super) json: bool,
     /// Choose the best quantization that is predicted to reach this speed, tokens per second
-    #[arg(long, allow_negative_numbers = true, value_name = "TOK/S", conflicts_with = "quant")]
+    #[arg(long, value_name = "TOK/S", conflicts_with = "quant", value_parser = values::positive)]
     pub(super) min_tps: Option<f64>,
     /// Neither measure, predict nor choose: load the model as it is
     #[arg(long)]
@@ -245,8 +321,9 @@ pub(super) struct RunArgs {
 impl RunArgs {
     /// What the program does without any argument.
     pub(super) fn story() -> RunArgs {
-        let sample = SampleArgs { max_tokens: Some(150), ..SampleArgs::default() };
-        RunArgs { prompt: Some("Once upon a time".to_owned()), sample, ..RunArgs::default() }
+        let sample = SampleArgs { max_tokens: Some(Some(150)), ..SampleArgs::default() };
+        let model = Some(super::subject::DEMO.to_owned());
+        RunArgs { model, prompt: vec!["Once upon a time".to_owned()], sample, ..RunArgs::default() }
     }
 }
 
@@ -273,129 +350,44 @@ pub(super) struct VerifyArgs {
     pub(super) broken: Option<String>,
 }
 
-#[derive(Args)]
-pub(super) struct LogitsArgs {
-    /// A model folder or .gguf file, or demo
-    pub(super) model: PathBuf,
-    #[command(flatten)]
-    pub(super) input: LogitsInput,
-    /// How many of the most likely tokens to list
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub(super) top: usize,
-    /// Feed the prompt in chunks, or token by token as when generating
-    #[arg(long, value_enum, default_value_t = PromptPath::Chunked)]
-    pub(super) prompt_path: PromptPath,
-    /// Print one JSON object with all logits
-    #[arg(long)]
-    pub(super) json: bool,
-    #[command(flatten)]
-    pub(super) load: LoadArgs,
-}
-
-#[derive(Args)]
-#[group(required = true, multiple = false)]
-pub(super) struct LogitsInput {
-    /// The prompt as text
-    #[arg(long)]
-    pub(super) text: Option<String>,
-    /// The prompt as token ids: 1,403,407
-    #[arg(long, value_delimiter = ',', value_name = "IDS")]
-    pub(super) ids: Option<Vec<u32>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum PromptPath {
-    Chunked,
-    Single,
-}
-
-#[derive(Args)]
-pub(super) struct PerplexityArgs {
-    /// A model folder or .gguf file, or demo
-    pub(super) model: PathBuf,
-    /// The text to predict
-    #[arg(long, value_name = "FILE")]
-    pub(super) file: PathBuf,
-    /// plain: windows of CTX - 1 tokens behind a BOS, every token counted; llama: as llama-perplexity does,
-    /// windows of CTX tokens of which the second half counts
-    #[arg(long, value_enum, default_value_t = WindowsArg::Plain)]
-    pub(super) windows: WindowsArg,
-    /// Most windows [default: all]
-    #[arg(long, value_name = "N", visible_alias = "chunks")]
-    pub(super) limit: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(super) json: bool,
-    #[command(flatten)]
-    pub(super) load: LoadArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum WindowsArg {
-    Plain,
-    Llama,
-}
-
-fn kv_type(text: &str) -> Result<KvType, String> {
-    KvType::from_name(&text.to_lowercase()).ok_or_else(|| "expected f16, f32 or q8_0".to_owned())
-}
-
-fn activations(text: &str) -> Result<Activations, String> {
-    Activations::from_name(&text.to_lowercase()).ok_or_else(|| "expected f32 or int8".to_owned())
-}
-
-fn quant_type(text: &str) -> Result<DType, String> {
-    const KINDS: [DType; 6] = [DType::F16, DType::Q8_0, DType::Q6K, DType::Q5K, DType::Q4K, DType::Q4_0];
-    let known = DType::from_name(text).filter(|kind| KINDS.contains(kind));
-    known.ok_or_else(|| format!("expected one of {}", KINDS.map(DType::name).join(", ")))
-}
-
-/// `1234`, `512MiB`, `4GiB`; `M` and `MB` are taken as MiB.
-pub(super) fn byte_count(text: &str) -> Result<u64, String> {
-    let expected = || "expected a number of bytes such as 512MiB or 4GiB".to_owned();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let unit = text[digits..].trim().to_lowercase();
-    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(expected()),
-    };
-    let number: f64 = text[..digits].parse().map_err(|_| expected())?;
-    let bytes = number * (1u64 << shift) as f64;
-    // 2⁵³ is far beyond any memory and still exact.
-    if bytes < (1u64 << 53) as f64 { Ok(bytes as u64) } else { Err(expected()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    /// Names of options of numbers, behind the commands that they belong to.
+    fn numbers(command: &clap::Command, path: &[String]) -> Vec<Vec<String>> {
+        use std::any::TypeId;
+        let kinds = [
+            TypeId::of::<usize>(),
+            TypeId::of::<u32>(),
+            TypeId::of::<u64>(),
+            TypeId::of::<f64>(),
+            TypeId::of::<f32>(),
+            TypeId::of::<Limit>(),
+            TypeId::of::<Seed>(),
+        ];
+        let is_number = |arg: &&clap::Arg| kinds.iter().any(|kind| arg.get_value_parser().type_id() == *kind);
+        let options = command.get_arguments().filter(is_number).filter_map(clap::Arg::get_long);
+        let mut all: Vec<Vec<String>> = options.map(|long| [path, &[format!("--{long}")]].concat()).collect();
+        for inner in command.get_subcommands() {
+            all.extend(numbers(inner, &[path, &[inner.get_name().to_owned()]].concat()));
+        }
+        all
     }
 
     #[test]
-    fn byte_counts() {
-        for (text, expected) in [
-            ("0", Some(0)),
-            ("1234", Some(1234)),
-            ("512MiB", Some(512 << 20)),
-            ("4GiB", Some(4 << 30)),
-            ("1.5g", Some(3 << 29)),
-            ("2 KB", Some(2048)),
-            ("", None),
-            ("GiB", None),
-            ("-1", None),
-            ("1.2.3", None),
-            ("9999999999T", None),
-            ("4 parsecs", None),
-        ] {
-            assert_eq!(byte_count(text).ok(), expected, "{text}");
+    fn numbers_say_what_they_may_be() {
+        let all = numbers(&command(), &["anygpu".to_owned()]);
+        assert!(all.len() > 30, "{all:?}");
+        for option in all {
+            let error = command().try_get_matches_from([&option[..], &["-7".to_owned()]].concat());
+            let told = error.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(told.contains("expected"), "{}: {told}", option.join(" "));
         }
     }
 }

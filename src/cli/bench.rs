@@ -9,6 +9,7 @@ use super::args::{DeviceArgs, LoadArgs};
 use super::bench_text::{self, Record};
 use super::plan::{Setting, wanted};
 use super::subject::{DEMO, Subject, Weights};
+use super::values::{whole, whole_of};
 use super::{DONE, Exit, bench_kernels, bench_load, bench_plan, interrupt, open, print, profiles};
 use crate::base::DType;
 use crate::bench::speed::{self, Test};
@@ -48,23 +49,28 @@ pub(super) struct SpeedArgs {
     #[arg(value_name = "MODEL", default_value = DEMO)]
     pub(super) model: String,
     /// Prompt tokens, several with commas; 0: none [default: 512, on software adapters 64]
-    #[arg(short = 'p', long, value_name = "N", value_delimiter = ',')]
+    #[arg(short = 'p', long, value_name = "N", value_delimiter = ',', value_parser = whole_of(0..=MOST_POSITIONS, "positions"))]
     pub(super) n_prompt: Vec<usize>,
     /// Tokens to generate, several with commas; 0: none [default: 128, on software adapters 32]
-    #[arg(short = 'n', long, value_name = "N", value_delimiter = ',')]
+    #[arg(short = 'n', long, value_name = "N", value_delimiter = ',', value_parser = whole_of(0..=MOST_POSITIONS, "positions"))]
     pub(super) n_gen: Vec<usize>,
     /// Positions in the cache before each test, several with commas
-    #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0")]
+    #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0",
+        value_parser = whole_of(0..=MOST_POSITIONS, "positions"))]
     pub(super) n_depth: Vec<usize>,
-    /// Sequences decoded together, several with commas
-    #[arg(short = 'b', long, value_name = "N", value_delimiter = ',', default_value = "1")]
+    /// Sequences decoded together, several with commas (llama-bench's -b is --chunk here)
+    #[arg(short = 'b', long, value_name = "N", value_delimiter = ',', default_value = "1",
+        value_parser = whole_of(1..=State::MAX_SEQUENCES, "sequences"))]
     pub(super) batch: Vec<usize>,
     /// Repeats of each test
-    #[arg(short = 'r', long, value_name = "N", default_value_t = 5)]
+    #[arg(short = 'r', long, value_name = "N", default_value_t = 5, value_parser = whole(1..=usize::MAX))]
     pub(super) repetitions: usize,
     /// How to print
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Md)]
     pub(super) output: Format,
+    /// The same as -o json
+    #[arg(long, conflicts_with = "output")]
+    pub(super) json: bool,
     /// Do not predict: no profile is looked for or measured
     #[arg(long)]
     pub(super) no_plan: bool,
@@ -115,17 +121,18 @@ pub(super) fn run(args: &BenchArgs, device: &DeviceArgs, exit: Exit) -> anyhow::
 }
 
 fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
-    if args.repetitions == 0 {
-        bail!("--repetitions: expected 1 or more, found 0");
-    }
-    if let Some(n) = args.batch.iter().find(|n| !(1..=State::MAX_SEQUENCES).contains(*n)) {
-        bail!("--batch: expected 1 to {} sequences, found {n}", State::MAX_SEQUENCES);
-    }
-    let longest = [&args.n_prompt, &args.n_gen, &args.n_depth].into_iter().flatten().max();
-    if longest.is_some_and(|n| *n > MOST_POSITIONS) {
-        bail!("-p, -n and -d: expected at most {MOST_POSITIONS} positions");
+    let none = |list: &[usize]| !list.is_empty() && list.iter().all(|n| *n == 0);
+    if none(&args.n_prompt) && none(&args.n_gen) {
+        bail!("nothing to measure: -p and -n are both 0");
     }
     let subject = Subject::of(&args.model)?;
+    let positions = args.load.positions(subject.spec().max_context);
+    // What the adapter decides, where nothing is asked for, is at least this.
+    let least = |list: &[usize]| list.iter().copied().max().unwrap_or(0);
+    let longest = least(&args.n_depth) + least(&args.n_prompt).max(least(&args.n_gen)) + 1;
+    if let Some(context) = positions.filter(|context| *context < longest) {
+        bail!("--ctx {context}: the tests need {longest} positions");
+    }
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
     let slow = gpu.facts().kind == crate::base::AdapterKind::Cpu;
@@ -143,12 +150,9 @@ fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<
             }
         }
     }
-    if tests.is_empty() {
-        bail!("nothing to measure: -p and -n are both 0");
-    }
     let needed = tests.iter().map(|t| t.n_depth + t.n_prompt + t.n_gen + 1).max().unwrap_or(1);
     let mut options = args.load.options();
-    let context = options.context.unwrap_or(needed);
+    let context = positions.unwrap_or(needed);
     if context < needed {
         bail!("--ctx {context}: the tests need {needed} positions");
     }
@@ -170,6 +174,7 @@ fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<
             Some(Machine::Measured(Box::new(profiles::ensure(&gpu, &wanted)?)))
         }
     };
+    let output = if args.json { Format::Json } else { args.output };
     let mut records = Vec::new();
     let bar = open::bar((tests.len() * args.repetitions) as u64, "{msg:20} {wide_bar} {elapsed}");
     for (i, test) in tests.iter().enumerate() {
@@ -180,13 +185,13 @@ fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<
         })?;
         let predicted_s = machine.as_ref().map(|machine| predict(machine, &subject, &model, quant, test));
         let record = Record::new(&subject, &model, samples, machine.as_ref(), predicted_s.transpose()?);
-        if args.output == Format::Jsonl {
+        if output == Format::Jsonl {
             print(&bench_text::jsonl(&record)?)?;
         }
         records.push(record);
     }
     bar.finish_and_clear();
-    match args.output {
+    match output {
         Format::Md => print(&bench_text::markdown(&records))?,
         Format::Csv => print(&bench_text::csv(&records)?)?,
         Format::Json => super::print_json(&records)?,

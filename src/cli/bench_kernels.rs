@@ -6,8 +6,10 @@ use serde_json::json;
 use super::args::{DeviceArgs, LoadArgs};
 use super::bench_text::table;
 use super::subject::Subject;
+use super::values::whole_of;
 use super::{DONE, Exit, bench, interrupt, open, print, print_json, profiles};
 use crate::bench::kernels::{self, Row};
+use crate::gpu::graph::State;
 use crate::plan::choose::figure;
 use crate::plan::machine::Machine;
 use crate::probe::Wanted;
@@ -18,10 +20,12 @@ pub(super) struct KernelsArgs {
     #[arg(value_name = "MODEL", default_value = "shape:SmolLM2-135M")]
     model: String,
     /// Sequences decoded together
-    #[arg(short = 'b', long, value_name = "N", default_value_t = 1)]
+    #[arg(short = 'b', long, value_name = "N", default_value_t = 1,
+        value_parser = whole_of(1..=State::MAX_SEQUENCES, "sequences"))]
     batch: usize,
     /// Positions in the cache
-    #[arg(short = 'd', long, value_name = "N", default_value_t = 512)]
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 512,
+        value_parser = whole_of(0..=bench::MOST_POSITIONS, "positions"))]
     n_depth: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -32,9 +36,6 @@ pub(super) struct KernelsArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
-    if args.n_depth > bench::MOST_POSITIONS {
-        anyhow::bail!("--n-depth: expected at most {} positions", bench::MOST_POSITIONS);
-    }
     let subject = Subject::of(&args.model)?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
@@ -49,7 +50,8 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
     };
     let profile = profiles::ensure(&gpu, &nothing)?;
     let mut options = args.load.options();
-    options.context = Some(options.context.unwrap_or(args.n_depth + 2));
+    let positions = args.load.positions(subject.spec().max_context);
+    options.context = Some(positions.unwrap_or(args.n_depth + 2));
     let quant = options.quant.or(subject.quant);
     let model = bench::load(&gpu, &subject, quant, options)?;
     let bar = open::bar(16, "{msg:20} {wide_bar} {elapsed}");

@@ -1,6 +1,6 @@
 //! `anygpu bench load`: how fast a file becomes weights on the adapter.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::bail;
 use clap::Args;
@@ -8,7 +8,10 @@ use serde_json::json;
 
 use super::args::{DeviceArgs, LoadArgs};
 use super::bench_text::table;
+use super::look::{self, Looked};
+use super::open::Source;
 use super::subject::is_demo;
+use super::values::whole;
 use super::{DONE, Exit, interrupt, open, print, print_json};
 use crate::bench::load;
 use crate::bench::speed::median;
@@ -21,9 +24,9 @@ const MOST_REPETITIONS: usize = 10_000;
 pub(super) struct LoadBenchArgs {
     /// A model folder or .gguf file
     #[arg(value_name = "MODEL")]
-    model: PathBuf,
+    model: String,
     /// Repeats, of which the median counts
-    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = whole(1..=MOST_REPETITIONS))]
     repetitions: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -33,11 +36,10 @@ pub(super) struct LoadBenchArgs {
 }
 
 /// Refuses what other commands know by name.
-fn check_is_file(model: &Path) -> anyhow::Result<()> {
-    let name = model.to_string_lossy();
-    let why = if is_demo(model) {
+fn check_is_file(name: &str) -> anyhow::Result<()> {
+    let why = if is_demo(Path::new(name)) {
         "is part of the program"
-    } else if ShapeRef::parse(&name).is_some() {
+    } else if ShapeRef::parse(name).is_some() {
         "has no weights"
     } else {
         return Ok(());
@@ -47,14 +49,13 @@ fn check_is_file(model: &Path) -> anyhow::Result<()> {
 
 /// Runs the command.
 pub(super) fn run(args: &LoadBenchArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
-    if !(1..=MOST_REPETITIONS).contains(&args.repetitions) {
-        bail!("--repetitions: expected 1 to {MOST_REPETITIONS}, found {}", args.repetitions);
-    }
     check_is_file(&args.model)?;
+    let Looked { source, load: how, .. } = look::at(&args.model, &args.load)?;
+    let Source::Path(path) = source else { bail!("bench load: {source} is no file") };
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
     let bar = open::bar(3 * args.repetitions as u64, "loading again and again {wide_bar} {elapsed}");
-    let loads = load::run(&gpu, &args.model, &args.load.options(), args.repetitions, &mut |done| {
+    let loads = load::run(&gpu, &path, &how.options(), args.repetitions, &mut |done| {
         bar.set_position(done as u64);
         !interrupt::requested()
     });
@@ -85,7 +86,7 @@ pub(super) fn run(args: &LoadBenchArgs, device: &DeviceArgs, exit: Exit) -> anyh
     ];
     print(&format!(
         "{} on {}\n\n{}\nloading takes {} s, {} % of the speed that the slower of the others allows\n",
-        args.model.display(),
+        args.model,
         gpu.facts().id(),
         table(&["", "bytes", "s", "range", "GB/s"], &rows),
         figure(median(&loads.load_s)),

@@ -12,6 +12,7 @@ use super::bench_text::{table as text_table, utc_now};
 use super::plan::{Setting, Target, here, table_of, wanted};
 use super::profiles::stopped;
 use super::subject::Subject;
+use super::values::{real, whole_of};
 use super::{DONE, Exit, bench, interrupt, open, print, print_json, profiles};
 use crate::base::{DType, KvType};
 use crate::bench::grid::{self, Grid, Point, Verdict};
@@ -34,16 +35,19 @@ pub(super) struct PlanBenchArgs {
     #[arg(long, value_name = "TYPES", value_delimiter = ',', default_value = "q4_0,q8_0,f16")]
     quants: Vec<String>,
     /// Sequences decoded together, several with commas
-    #[arg(short = 'b', long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8")]
+    #[arg(short = 'b', long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8",
+        value_parser = whole_of(1..=State::MAX_SEQUENCES, "sequences"))]
     batch: Vec<usize>,
     /// Positions in the cache, several with commas
-    #[arg(short = 'd', long, value_name = "LIST", value_delimiter = ',', default_value = "128,1024")]
+    #[arg(short = 'd', long, value_name = "LIST", value_delimiter = ',', default_value = "128,1024",
+        value_parser = whole_of(1..=bench::MOST_POSITIONS, "positions"))]
     contexts: Vec<usize>,
     /// Measure no prompts: times to the first token are then those predicted
     #[arg(long)]
     no_prompts: bool,
     /// Seconds of decode steps per cell, at most: 20 to 48 windows in four rounds
-    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 2.0,
+        value_parser = real("more than 0, less than 3600", |s: f64| s > 0.0 && s < 3600.0))]
     seconds: f64,
     /// Predict from this profile instead of one measured meanwhile
     #[arg(long, value_name = "FILE")]
@@ -69,32 +73,19 @@ struct Outcome {
 pub(super) fn run(args: &PlanBenchArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
     let mut quants = Vec::new();
     for name in &args.quants {
-        let known = DType::from_name(name).filter(|q| crate::plan::table::QUANTS.contains(q));
+        let known = DType::from_spelling(name).filter(|q| crate::plan::table::QUANTS.contains(q));
         let Some(quant) = known else { bail!("--quants: unknown type '{name}'") };
         quants.push(quant);
     }
     // Best quality first, as the planner lists them.
     quants.sort_by_key(|q| crate::plan::table::QUANTS.iter().position(|known| known == q));
     quants.dedup();
-    if let Some(n) = args.batch.iter().find(|n| !(1..=State::MAX_SEQUENCES).contains(*n)) {
-        bail!("--batch: expected 1 to {} sequences, found {n}", State::MAX_SEQUENCES);
-    }
-    if args.contexts.iter().any(|n| *n > bench::MOST_POSITIONS)
-        || !(args.seconds > 0.0 && args.seconds < 3600.0)
-        || args.contexts.contains(&0)
-        || args.batch.is_empty()
-        || args.contexts.is_empty()
-    {
-        bail!(
-            "--contexts and --seconds: expected positions from 1 to {}, and some seconds",
-            bench::MOST_POSITIONS
-        );
-    }
+    let subjects = args.models.iter().map(|model| Subject::of(model)).collect::<anyhow::Result<Vec<_>>>()?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
     let mut outcomes = Vec::new();
-    for model in &args.models {
-        outcomes.push(one(args, &gpu, &Subject::of(model)?, &quants)?);
+    for subject in &subjects {
+        outcomes.push(one(args, &gpu, subject, &quants)?);
     }
     let json = || object(&gpu, &outcomes);
     if let Some(path) = &args.out {

@@ -9,25 +9,36 @@ use rustyline::error::ReadlineError;
 use super::forecast::Forecast;
 use super::open::{Source, note};
 use super::report::Rates;
-use super::{DONE, interrupt, print, prompt};
+use super::think::{self, Voice, dim};
+use super::{DONE, interrupt, prompt};
 use crate::engine::{EngineError, FinishReason, GenerateOptions, Generation, Heartbeat, Session};
-use crate::tokenizer::Message;
+use crate::tokenizer::{ChatTemplate, Message};
 
-const HELP: &str = "\
-/reset  forget the conversation
-/help   this list
-/exit   end (Ctrl-D, or Ctrl-C twice, too)
-Ctrl-C  stop the answer";
+/// Begins and ends a text of several lines.
+const FENCE: &str = "\"\"\"";
+/// Share of the context from which on a line says how full it is.
+const NEARLY_FULL: f64 = 0.75;
+
+/// How to talk.
+pub(super) struct Manner {
+    /// `None`: each line is a text of its own, to be continued.
+    pub(super) template: Option<ChatTemplate>,
+    /// Messages in front of the first one of the user.
+    pub(super) opening: Vec<Message>,
+    pub(super) options: GenerateOptions,
+    /// Was the template left out on purpose?
+    pub(super) raw: bool,
+}
 
 /// A conversation and what of it is in the session's cache.
-struct Chat<'s, 'm> {
+pub(super) struct Chat<'s, 'm> {
     session: &'s mut Session<'m>,
-    opening: Vec<Message>,
-    messages: Vec<Message>,
+    /// The model, as it was named.
+    pub(super) name: String,
+    pub(super) manner: Manner,
+    pub(super) messages: Vec<Message>,
     /// Ids in the cache, one per position.
     cached: Vec<u32>,
-    options: GenerateOptions,
-    is_chat: bool,
     forecast: Option<Forecast>,
 }
 
@@ -35,22 +46,12 @@ struct Chat<'s, 'm> {
 pub(super) fn run(
     session: &mut Session<'_>,
     source: &Source,
-    opening: Vec<Message>,
-    options: GenerateOptions,
-    is_chat: bool,
+    manner: Manner,
     forecast: Option<Forecast>,
 ) -> anyhow::Result<u8> {
-    let what = match is_chat {
-        true => format!("chatting with {source}"),
-        false => format!("{source} has no chat template: it continues each line you type"),
-    };
-    let seed = match options.sampler.temperature == 0.0 {
-        true => String::new(),
-        false => format!(" (--seed {})", options.sampler.seed),
-    };
-    note(&format!("{what}{seed}. /help lists the commands, Ctrl-D ends"));
-    let (messages, cached) = (opening.clone(), Vec::new());
-    let mut chat = Chat { session, messages, opening, cached, options, is_chat, forecast };
+    note(&greeting(source, &manner));
+    let (name, messages) = (source.to_string(), manner.opening.clone());
+    let mut chat = Chat { session, name, manner, messages, cached: Vec::new(), forecast };
     let history = history_path();
     let mut editor = DefaultEditor::new()?;
     if let Some(path) = &history {
@@ -59,21 +60,14 @@ pub(super) fn run(
     let mut interrupted = false;
     loop {
         let heartbeat = Heartbeat::of(chat.session.model())?;
-        let read = editor.readline("> ");
+        let read = read(&mut editor);
         drop(heartbeat);
         match read {
             Ok(line) => {
                 interrupted = false;
                 let _ = editor.add_history_entry(&line);
-                match line.trim() {
-                    "" => {}
-                    "/exit" | "/quit" => break,
-                    "/reset" => chat.reset(),
-                    "/help" => note(&format!("\n{HELP}")),
-                    command if command.starts_with('/') && !command.contains(char::is_whitespace) => {
-                        note(&format!("there is no command {command}; /help lists them"));
-                    }
-                    _ => chat.turn(&line)?,
+                if !chat.take(&line)? {
+                    break;
                 }
             }
             Err(ReadlineError::Interrupted) if !interrupted => {
@@ -92,22 +86,74 @@ pub(super) fn run(
     Ok(DONE)
 }
 
-impl Chat<'_, '_> {
-    fn reset(&mut self) {
-        self.messages = self.opening.clone();
-        note("the conversation is forgotten");
-    }
+fn greeting(source: &Source, manner: &Manner) -> String {
+    let what = match (&manner.template, manner.raw) {
+        (Some(_), _) => format!("chatting with {source}"),
+        (None, true) => format!("{source} continues each line you type (--raw)"),
+        (None, false) => format!("{source} has no chat template: it continues each line you type"),
+    };
+    let sampler = &manner.options.sampler;
+    let seed = match sampler.temperature == 0.0 {
+        true => String::new(),
+        false => format!(" (--seed {})", sampler.seed),
+    };
+    format!("{what}{seed}. /help lists the commands, Ctrl-D ends")
+}
 
-    /// One question and its answer. Errors that the user can mend are shown; the others end the chat.
-    fn turn(&mut self, line: &str) -> anyhow::Result<()> {
-        interrupt::clear();
-        if !self.is_chat {
+/// A line, or the lines between two `"""`.
+fn read(editor: &mut DefaultEditor) -> rustyline::Result<String> {
+    let first = editor.readline("> ")?;
+    let Some(begun) = first.trim_start().strip_prefix(FENCE) else { return Ok(first) };
+    let mut lines = vec![begun.to_owned()];
+    loop {
+        let last = lines.last_mut().map(|line| (line.trim_end().ends_with(FENCE), line));
+        if let Some((true, line)) = last {
+            *line = line.trim_end().trim_end_matches(FENCE).to_owned();
+            break;
+        }
+        lines.push(editor.readline(". ")?);
+    }
+    // The fences may have lines of their own.
+    let inner = lines.join("\n");
+    Ok(inner.trim_matches('\n').to_owned())
+}
+
+impl Chat<'_, '_> {
+    /// One question and its answer.
+    pub(super) fn turn(&mut self, line: &str) -> anyhow::Result<()> {
+        if self.manner.template.is_none() {
             self.messages.clear();
         }
         self.messages.push(Message::new("user", line));
+        if !self.respond()? {
+            self.messages.pop();
+        }
+        Ok(())
+    }
+
+    /// Another answer to the last question.
+    pub(super) fn regenerate(&mut self) -> anyhow::Result<()> {
+        let old = self.messages.pop_if(|message| message.role == "assistant");
+        if self.messages.last().is_none_or(|message| message.role != "user") {
+            self.messages.extend(old);
+            note("there is no question yet");
+            return Ok(());
+        }
+        if !self.respond()? {
+            self.messages.extend(old);
+        }
+        Ok(())
+    }
+
+    /// Answers the last message. False: there is no answer, and why was said; errors that the user
+    /// cannot mend end the chat.
+    fn respond(&mut self) -> anyhow::Result<bool> {
+        interrupt::clear();
         match self.answer() {
             Ok(done) => {
-                self.messages.push(Message::new("assistant", &done.text));
+                let knows = self.manner.template.as_ref().is_some_and(|t| t.mentions(think::END));
+                let kept = if knows { &done.text } else { think::without_thoughts(&done.text) };
+                self.messages.push(Message::new("assistant", kept));
                 let rates = Rates::of(self.session, &done, Duration::ZERO, 0.0);
                 note(&rates.line(self.session, &done, false));
                 let closing = self.forecast.as_mut().and_then(|f| f.close(self.session, &done));
@@ -116,55 +162,52 @@ impl Chat<'_, '_> {
                 }
                 self.explain(done.finish);
                 // The same question again may get another answer.
-                self.options.sampler.seed = self.options.sampler.seed.wrapping_add(1);
-                Ok(())
+                let sampler = &mut self.manner.options.sampler;
+                sampler.seed = sampler.seed.wrapping_add(1);
+                Ok(true)
             }
-            Err(error) => {
-                self.messages.pop();
-                match error.downcast_ref() {
-                    Some(EngineError::ContextFull { .. }) => {
-                        note(&format!("{error:#}. /reset forgets the conversation"));
-                        Ok(())
-                    }
-                    Some(EngineError::Tokenizer(_) | EngineError::NotFinite { .. }) => {
-                        note(&format!("{error:#}"));
-                        Ok(())
-                    }
-                    _ => Err(error),
+            Err(error) => match error.downcast_ref() {
+                Some(EngineError::ContextFull { .. }) => {
+                    note(&format!("{error:#}. /reset forgets the conversation"));
+                    Ok(false)
                 }
-            }
+                Some(EngineError::Tokenizer(_) | EngineError::NotFinite { .. }) => {
+                    note(&format!("{error:#}"));
+                    Ok(false)
+                }
+                _ => Err(error),
+            },
         }
     }
 
     /// Feeds what is new since the last turn and streams the answer.
     fn answer(&mut self) -> anyhow::Result<Generation> {
-        let model = self.session.model();
-        let ids = match self.is_chat {
-            true => prompt::chat_ids(model, &self.messages)?,
-            false => prompt::raw_ids(model, self.messages.last().map_or("", |m| &m.content))?,
-        };
-        let common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b).count();
-        let common = common.min(ids.len().saturating_sub(1));
+        let template = self.manner.template.as_ref();
+        let fed = prompt::fed(self.session.model().tokenizer()?, template, &self.messages)?;
+        let common = fed.ids.iter().zip(&self.cached).take_while(|(a, b)| a == b).count();
+        let common = common.min(fed.ids.len().saturating_sub(1));
         self.session.truncate(common);
         // A text that is continued is shown again, in front of its continuation.
-        let mut echo = if self.is_chat { None } else { self.messages.last().map(|m| m.content.as_str()) };
+        let continued = self.messages.last().filter(|_| template.is_none());
+        let mut echo = continued.map(|message| message.content.as_str());
+        let mut voice = Voice::new(fed.thinks);
         let mut printed = Ok(());
-        let result = self.session.generate(&ids[common..], &self.options, &mut |piece| {
+        let result = self.session.generate(&fed.ids[common..], &self.manner.options, &mut |piece| {
             for text in echo.take().into_iter().chain((!piece.is_empty()).then_some(piece)) {
                 if printed.is_ok() {
-                    printed = print(text);
+                    printed = voice.say(text);
                 }
             }
             printed.is_ok() && !interrupt::requested()
         });
-        self.cached = ids;
+        self.cached = fed.ids;
         if let Ok(done) = &result {
             self.cached.extend(&done.ids);
         }
         self.cached.truncate(self.session.position());
         printed?;
         let done = result?;
-        print("\n")?;
+        voice.end(true)?;
         Ok(done)
     }
 
@@ -174,9 +217,20 @@ impl Chat<'_, '_> {
             FinishReason::ContextFull => note(&format!(
                 "the context of {} tokens is full: {}--ctx sets its size",
                 self.session.context(),
-                if self.is_chat { "/reset forgets the conversation, " } else { "" }
+                if self.manner.template.is_some() { "/reset forgets the conversation, " } else { "" }
             )),
-            _ => {}
+            _ => self.warn_when_nearly_full(),
+        }
+    }
+
+    fn warn_when_nearly_full(&self) {
+        let (used, all) = (self.session.position(), self.session.context());
+        let share = used as f64 / all.max(1) as f64;
+        if share > NEARLY_FULL && self.manner.template.is_some() {
+            let percent = (share * 100.0).round();
+            note(&dim(&format!(
+                "the context is {percent} % full ({used} of {all} tokens); /reset forgets the conversation"
+            )));
         }
     }
 }

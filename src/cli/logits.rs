@@ -2,25 +2,74 @@
 
 use std::fmt::Write;
 
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::args::{DeviceArgs, LogitsArgs, PromptPath};
-use super::open::{self, Source};
+use super::args::{DeviceArgs, LoadArgs};
+use super::look;
+use super::open;
+use super::subject::DEMO;
+use super::values::{token_id, whole};
 use super::{DONE, print, print_json, prompt};
-use crate::engine::{Logits, Model, Session};
+use crate::base::counted;
+use crate::engine::{EngineError, Logits, Model, Session};
+
+#[derive(Args)]
+pub(super) struct LogitsArgs {
+    /// A model folder or .gguf file, org/name in the Hugging Face cache, or demo
+    #[arg(value_name = "MODEL", default_value = DEMO)]
+    model: String,
+    #[command(flatten)]
+    input: LogitsInput,
+    /// How many of the most likely tokens to list
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole(0..=usize::MAX))]
+    top: usize,
+    /// Feed the prompt in chunks, or one token at a time as when generating
+    #[arg(long, value_enum, alias = "prompt-path", default_value_t = Feed::Chunked)]
+    feed: Feed,
+    /// Print one JSON object with all logits
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct LogitsInput {
+    /// The prompt as text
+    #[arg(long)]
+    text: Option<String>,
+    /// The prompt as token ids: 1,403,407
+    #[arg(long, value_delimiter = ',', value_name = "IDS", value_parser = token_id)]
+    ids: Option<Vec<u32>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Feed {
+    Chunked,
+    Single,
+}
 
 /// Runs the command.
 pub(super) fn run(args: &LogitsArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
-    let gpu = open::gpu(device)?;
-    let model = open::model(&gpu, &Source::of(&args.model), &args.load)?;
+    let looked = look::at(&args.model, &args.load)?;
     let ids = match (&args.input.text, &args.input.ids) {
-        (Some(text), _) => prompt::raw_ids(&model, text)?,
+        (Some(text), _) => prompt::raw_ids(looked.opened.tokenizer()?, text)?,
         (None, ids) => ids.clone().unwrap_or_default(),
     };
+    let vocab = looked.opened.spec().vocab;
+    if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
+        return Err(EngineError::BadToken { id: *id, vocab }.into());
+    }
+    looked.check_prompt(ids.len())?;
+    looked.check_memory(device, &[args.load.quant])?;
+    let gpu = open::gpu(device)?;
+    let model = looked.load(&gpu)?;
     let mut session = Session::new(&model)?;
-    match args.prompt_path {
-        PromptPath::Chunked => session.feed(&ids, Logits::Last, &mut |_| true)?,
-        PromptPath::Single => {
+    match args.feed {
+        Feed::Chunked => session.feed(&ids, Logits::Last, &mut |_| true)?,
+        Feed::Single => {
             for id in &ids {
                 session.feed(&[*id], Logits::Last, &mut |_| true)?;
             }
@@ -33,7 +82,7 @@ pub(super) fn run(args: &LogitsArgs, device: &DeviceArgs) -> anyhow::Result<u8> 
         print_json(&json!({ "ids": ids, "top": top, "logits": logits }))?;
         return Ok(DONE);
     }
-    let mut out = format!("after {} tokens {ids:?}:\n", ids.len());
+    let mut out = format!("after {} {ids:?}:\n", counted(ids.len(), "token"));
     for (id, logit) in top {
         let _ = writeln!(out, "{id:>7} {logit:>11.5}  {:?}", text(&model, id).unwrap_or_default());
     }

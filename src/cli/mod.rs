@@ -10,10 +10,20 @@ mod bench_load;
 mod bench_plan;
 mod bench_text;
 mod chat;
+mod chat_actions;
+mod chat_commands;
+mod definition;
 mod devices;
+mod errors;
+mod find;
 mod forecast;
+mod habits;
+mod habits_table;
+mod info;
+mod input;
 mod interrupt;
 mod logits;
+mod look;
 mod open;
 mod perplexity;
 mod plan;
@@ -25,13 +35,15 @@ mod quality;
 mod report;
 mod run;
 mod subject;
+mod think;
 mod tune;
+mod values;
 mod verify;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::engine::EngineError;
 use args::{Cli, Command, RunArgs};
@@ -50,13 +62,9 @@ pub type Exit = fn(i32) -> !;
 
 /// Runs the command line `arguments`, the program's name first. Returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, exit: Exit) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match parse(arguments.into_iter().collect()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors; a closed pipe while printing them neither.
-            let _ = error.print();
-            return if error.use_stderr() { ERROR } else { DONE };
-        }
+        Err(code) => return code,
     };
     match dispatch(cli, exit) {
         Ok(code) => code,
@@ -72,12 +80,55 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, exit: Exit) -> u8 {
     }
 }
 
+/// The arguments as plain data; an error was shown, or help was printed, where there is only an
+/// exit code.
+fn parse(arguments: Vec<OsString>) -> Result<Cli, u8> {
+    let command = args::command();
+    let is_prompt = |text: &str| text == "-" || text.trim().contains(char::is_whitespace);
+    let is_model = |text: &str| find::looks_like_model(text) || is_prompt(text);
+    let formed = habits::form(&command, arguments, &is_model).map_err(|what| {
+        open::note(&what);
+        ERROR
+    })?;
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let mut words = formed.arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    let name = words.find(|word| names.contains(word));
+    let matches = command.clone().try_get_matches_from(&formed.arguments).map_err(|error| {
+        match errors::line(&error, name) {
+            Some(line) => open::note(&line),
+            // Help and version are no errors; a closed pipe while printing them neither.
+            None => drop(error.print()),
+        }
+        if error.use_stderr() { ERROR } else { DONE }
+    })?;
+    formed.remark().iter().chain(&type_remarks(&matches)).for_each(|line| open::note(line));
+    Cli::from_arg_matches(&matches).map_err(|error| {
+        drop(error.print());
+        ERROR
+    })
+}
+
+/// What is left out of types as they were written: `Q4_K_M` means a mixture elsewhere.
+fn type_remarks(matches: &clap::ArgMatches) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for id in ["quant", "quants", "types"] {
+        if let Ok(Some(written)) = matches.try_get_raw(id) {
+            let written = written.filter_map(|text| text.to_str()).flat_map(|text| text.split(','));
+            remarks.extend(written.filter_map(|text| values::quant_remark(id, text)));
+        }
+    }
+    remarks.extend(matches.subcommand().map(|(_, inner)| type_remarks(inner)).unwrap_or_default());
+    remarks
+}
+
 fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
     let device = &cli.device;
     match cli.command {
         None => {
             let code = run::run(&RunArgs::story(), device, exit)?;
-            open::note("that was the demo model; `anygpu --help` tells how to run another one");
+            open::note(
+                "that was the demo model; `anygpu MODEL` runs another one, `anygpu --help` tells more",
+            );
             Ok(code)
         }
         Some(Command::Run(args)) => run::run(&args, device, exit),
@@ -90,6 +141,9 @@ fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
         Some(Command::Logits(args)) => logits::run(&args, device),
         Some(Command::Perplexity(args)) => perplexity::run(&args, device),
         Some(Command::Quality(args)) => quality::run(&args, device),
+        Some(Command::Info(args)) => info::run(&args),
+        Some(Command::Completions(args)) => definition::completions(&args),
+        Some(Command::Man(args)) => definition::man(&args),
     }
 }
 

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::{DeviceArgs, LoadArgs};
+use super::args::DeviceArgs;
 use super::interrupt;
-use super::subject::is_demo;
 use crate::base::AdapterKind;
-use crate::engine::{EngineError, LoadOptions, Model, first_use};
+use crate::engine::{EngineError, LoadOptions, Model, Opened, first_use};
 use crate::gpu::{AdapterChoice, Gpu};
 pub(super) use crate::plan::choose::bytes;
 
@@ -25,14 +24,6 @@ pub(super) enum Source {
     Demo,
     /// A folder or file.
     Path(PathBuf),
-}
-
-impl Source {
-    /// `demo`, or a path to a model.
-    pub(super) fn of(text: impl Into<PathBuf>) -> Source {
-        let path = text.into();
-        if is_demo(&path) { Source::Demo } else { Source::Path(path) }
-    }
 }
 
 impl std::fmt::Display for Source {
@@ -84,33 +75,42 @@ pub(super) fn gpu_of(choice: &AdapterChoice, args: &DeviceArgs) -> anyhow::Resul
     Ok(gpu)
 }
 
-/// Loads the model; Ctrl-C cancels.
-pub(super) fn model(gpu: &Gpu, source: &Source, args: &LoadArgs) -> anyhow::Result<Model> {
-    load(gpu, source, &args.options())
+/// Opens and loads the model; Ctrl-C cancels.
+pub(super) fn load(gpu: &Gpu, source: &Source, options: &LoadOptions) -> anyhow::Result<Model> {
+    let opened = match source {
+        Source::Demo => Opened::demo(),
+        Source::Path(path) => Opened::open(path),
+    };
+    load_opened(gpu, source, opened.map_err(|error| explained(error, source))?, options)
 }
 
-/// As [`model`], with options made elsewhere.
-pub(super) fn load(gpu: &Gpu, source: &Source, options: &LoadOptions) -> anyhow::Result<Model> {
-    let model = match source {
-        Source::Demo => Model::demo(gpu, options),
-        Source::Path(path) => {
-            let mut bar = LoadBar::new();
-            let loaded = Model::load(gpu, path, options, &mut |done, total| {
-                bar.show(done, total);
-                !interrupt::requested()
-            });
-            bar.end();
-            loaded
-        }
-    };
-    let model = model.map_err(|error| match (error, source) {
-        (EngineError::Cancelled, _) => EngineError::Cancelled.into(),
-        // The messages of the formats name the file themselves; options have nothing to do with it.
-        (error @ (EngineError::Format(_) | EngineError::BadOption { .. }), _) => anyhow::Error::from(error),
-        (error, source) => anyhow::Error::from(error).context(source.to_string()),
-    })?;
+/// Loads a model whose files were opened before; Ctrl-C cancels.
+pub(super) fn load_opened(
+    gpu: &Gpu,
+    source: &Source,
+    opened: Opened,
+    options: &LoadOptions,
+) -> anyhow::Result<Model> {
+    let mut bar = LoadBar::new();
+    let loaded = Model::from_opened(gpu, opened, options, &mut |done, total| {
+        bar.show(done, total);
+        !interrupt::requested()
+    });
+    bar.end();
+    let model = loaded.map_err(|error| explained(error, source))?;
     model.notices().iter().for_each(|notice| note(notice));
     Ok(model)
+}
+
+/// An error of opening or loading, with the model's name where the message lacks it.
+pub(super) fn explained(error: EngineError, source: &Source) -> anyhow::Error {
+    match error {
+        // The messages of the formats name the file themselves; options have nothing to do with it.
+        error @ (EngineError::Cancelled | EngineError::Format(_) | EngineError::BadOption { .. }) => {
+            error.into()
+        }
+        error => anyhow::Error::from(error).context(source.to_string()),
+    }
 }
 
 /// A progress bar for slow loads.

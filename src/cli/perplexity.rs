@@ -1,17 +1,48 @@
 //! `anygpu perplexity`: how well a model predicts a text.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::args::{DeviceArgs, PerplexityArgs, WindowsArg};
-use super::open::{self, Source, note, tell};
-use super::{DONE, print, print_json};
-use crate::engine::model::DEMO_FILES;
-use crate::engine::perplexity::{Windows, perplexity};
+use super::args::{DeviceArgs, LoadArgs};
+use super::open::{self, note, tell};
+use super::subject::DEMO;
+use super::values::whole;
+use super::{DONE, look, print, print_json};
+use crate::base::counted;
+use crate::engine::perplexity::{Windows, check_length, perplexity};
 use crate::engine::{EngineError, Session};
-use crate::formats::Archive;
+
+#[derive(Args)]
+pub(super) struct PerplexityArgs {
+    /// A model folder or .gguf file, org/name in the Hugging Face cache, or demo
+    #[arg(value_name = "MODEL", default_value = DEMO)]
+    model: String,
+    /// The text to predict
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// plain: windows of CTX - 1 tokens behind a BOS, every token counted; llama: as
+    /// llama-perplexity does, windows of CTX tokens of which the second half counts
+    #[arg(long, value_enum, default_value_t = WindowsArg::Plain)]
+    windows: WindowsArg,
+    /// Most windows [default: all]
+    #[arg(long, value_name = "N", visible_alias = "chunks", value_parser = whole(1..=usize::MAX))]
+    limit: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WindowsArg {
+    Plain,
+    Llama,
+}
 
 /// Window when none is asked for, if the model was trained for as much.
 pub(super) const DEFAULT_WINDOW: usize = 512;
@@ -19,20 +50,23 @@ pub(super) const DEFAULT_WINDOW: usize = 512;
 /// Runs the command.
 pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let text = std::fs::read_to_string(&args.file).with_context(|| args.file.display().to_string())?;
-    let gpu = open::gpu(device)?;
-    let mut options = args.load.options();
-    let source = Source::of(&args.model);
-    options.context = Some(options.context.map_or_else(|| default_window(&source), Ok)?);
-    let model = open::load(&gpu, &source, &options)?;
-    let tokenizer = model.tokenizer()?;
+    let mut looked = look::at(&args.model, &args.load)?;
+    if args.load.ctx.is_none() {
+        looked.load.ctx = Some(looked.opened.spec().max_context.min(DEFAULT_WINDOW));
+    }
+    let tokenizer = looked.opened.tokenizer()?;
     let ids = tokenizer.encode(&text, true, false).map_err(EngineError::from)?;
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    let mut session = Session::new(&model)?;
-    let n = session.context();
+    let n = looked.context()?;
     let windows = match args.windows {
         WindowsArg::Plain => Windows::Plain(n - usize::from(bos.is_some() && n > 1)),
         WindowsArg::Llama => Windows::Half(n),
     };
+    check_length(&ids, bos, windows)?;
+    looked.check_memory(device, &[args.load.quant])?;
+    let gpu = open::gpu(device)?;
+    let model = looked.load(&gpu)?;
+    let mut session = Session::new(&model)?;
     let live = std::io::stderr().is_terminal();
     let limit = args.limit.unwrap_or(usize::MAX);
     let result = perplexity(&mut session, &ids, bos, windows, limit, &mut |so_far, total| {
@@ -59,23 +93,13 @@ pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<
         }))?;
     } else {
         print(&format!(
-            "perplexity {:.4} ± {:.4} (mean NLL {:.6} over {} tokens in {} windows)\n",
+            "perplexity {:.4} ± {:.4} (mean NLL {:.6} over {} in {})\n",
             result.ppl,
             result.ppl * result.nll_error,
             result.nll,
-            result.tokens,
-            result.windows
+            counted(result.tokens, "token"),
+            counted(result.windows, "window")
         ))?;
     }
     Ok(DONE)
-}
-
-/// The window for a model that is not loaded yet: its description alone is read.
-fn default_window(source: &Source) -> Result<usize, EngineError> {
-    let archive = match source {
-        Source::Demo => Archive::from_memory(DEMO_FILES)?,
-        Source::Path(path) => Archive::open(path)?,
-    };
-    let spec = crate::model::ModelSpec::from_archive(&archive)?;
-    Ok(spec.max_context.min(DEFAULT_WINDOW))
 }

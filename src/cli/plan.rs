@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::args::{DeviceArgs, LoadArgs};
+use super::bench::MOST_POSITIONS;
 use super::subject::{DEMO, Subject};
+use super::values::{positive, whole, whole_of};
 use super::{DONE, NEGATIVE, open, plan_text, print, print_json, profiles};
 use crate::base::{DType, KvType};
 use crate::engine::memory;
@@ -36,10 +38,10 @@ pub(super) struct PlanArgs {
     #[arg(value_name = "MODEL", default_value = DEMO)]
     pub(super) model: String,
     /// Tokens of the prompt; speeds are those right behind it [default: 512, at most half the context]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_of(1..=MOST_POSITIONS, "positions"))]
     pub(super) prompt: Option<usize>,
     /// Sequences decoded together, several with commas [default: 1,2,4,8,16]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = whole_of(1..=4096, "sequences"))]
     pub(super) batch: Vec<usize>,
     #[command(flatten)]
     pub(super) goal: GoalArgs,
@@ -51,20 +53,20 @@ pub(super) struct PlanArgs {
     #[arg(long, value_name = "SPEC", conflicts_with = "profile", help_heading = "Machine")]
     pub(super) spec: Option<String>,
     /// What the machine costs, US dollars per hour [default: known for some --spec]
-    #[arg(long, allow_negative_numbers = true, value_name = "USD", help_heading = "Machine")]
+    #[arg(long, value_name = "USD", help_heading = "Machine", value_parser = positive)]
     pub(super) price: Option<f64>,
     /// What the machine draws, watts; with --kwh instead of --price
     #[arg(
         long,
-        allow_negative_numbers = true,
         value_name = "W",
+        value_parser = positive,
         requires = "kwh",
         conflicts_with = "price",
         help_heading = "Machine"
     )]
     pub(super) watts: Option<f64>,
     /// What a kilowatt-hour costs, US dollars
-    #[arg(long, allow_negative_numbers = true, value_name = "USD", help_heading = "Machine")]
+    #[arg(long, value_name = "USD", help_heading = "Machine", value_parser = positive)]
     pub(super) kwh: Option<f64>,
     /// Ignore what earlier runs on this adapter achieved
     #[arg(long)]
@@ -85,13 +87,13 @@ pub(super) struct GoalArgs {
     #[arg(long, value_enum, value_name = "AIM")]
     pub(super) goal: Option<AimArg>,
     /// Fewest tokens per second for every sequence
-    #[arg(long, allow_negative_numbers = true, value_name = "TOK/S")]
+    #[arg(long, value_name = "TOK/S", value_parser = positive)]
     pub(super) min_tps: Option<f64>,
     /// Longest time to the first token, seconds
-    #[arg(long, allow_negative_numbers = true, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = positive)]
     pub(super) max_ttft: Option<f64>,
     /// Sequences to serve at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(1..=4096))]
     pub(super) users: Option<usize>,
 }
 
@@ -271,7 +273,7 @@ pub(super) struct Setting {
 impl Setting {
     fn of(args: &PlanArgs, subject: &Subject, goal: &Goal) -> anyhow::Result<Setting> {
         let trained = subject.spec().max_context;
-        let context = args.load.ctx.unwrap_or(trained.min(DEFAULT_CONTEXT));
+        let context = args.load.positions(trained).unwrap_or(trained.min(DEFAULT_CONTEXT));
         if context == 0 || context > trained {
             bail!("--ctx: expected 1 to {trained}, the positions the model was trained for, found {context}");
         }

@@ -8,34 +8,40 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::args::{DeviceArgs, byte_count};
-use super::open::{self, Source, bytes, note, tell};
+use super::args::{DeviceArgs, LoadArgs, byte_count};
+use super::look::{self, Looked};
+use super::open::{self, bytes, note, tell};
 use super::perplexity::DEFAULT_WINDOW;
+use super::subject::DEMO;
+use super::values::{self, whole, whole_of};
 use super::{DONE, print, print_json};
 use crate::base::DType;
 use crate::engine::LoadOptions;
+use crate::engine::model::MOST_CHUNK;
 use crate::engine::quality::{self, Progress, QualityReport, Text};
-use crate::formats::Archive;
-use crate::model::ModelSpec;
 
 #[derive(Args)]
 pub(super) struct QualityArgs {
-    /// A model folder or .gguf file with weights in 16 or 32 bits
-    pub(super) model: PathBuf,
+    /// A model folder or .gguf file with weights in 16 or 32 bits, org/name in the Hugging Face
+    /// cache, or demo
+    #[arg(value_name = "MODEL", default_value = DEMO)]
+    pub(super) model: String,
     /// The text to predict
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub(super) file: PathBuf,
     /// What to compare with f16, several with commas [default: q8_0,q6_k,q5_k,q4_k,q4_0]
     #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = quant_type)]
     pub(super) quant: Vec<DType>,
-    /// Tokens per window, its BOS included [default: what the model was trained for, at most 512]
-    #[arg(long, value_name = "N")]
+    /// Tokens per window, its BOS included; 0: what the model was trained for [default: that, at
+    /// most 512]
+    #[arg(short = 'c', long, value_name = "N", aliases = ["ctx-size", "num-ctx", "context"],
+        value_parser = values::whole_or_minus_one("what the model was trained for"))]
     pub(super) ctx: Option<usize>,
     /// Most windows [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", visible_alias = "chunks", value_parser = whole(1..=usize::MAX))]
     pub(super) limit: Option<usize>,
-    /// Prompt tokens per run [default: 256, on software adapters 64]
-    #[arg(long, value_name = "N")]
+    /// Prompt tokens per run, 1 to 4096 [default: 256, on software adapters 64]
+    #[arg(long, value_name = "N", value_parser = whole_of(1..=MOST_CHUNK, "tokens"))]
     pub(super) chunk: Option<usize>,
     /// Device memory to count on, e.g. 6GiB or 512MiB [default: as the driver tells]
     #[arg(long, value_name = "BYTES", value_parser = byte_count)]
@@ -46,36 +52,34 @@ pub(super) struct QualityArgs {
 }
 
 fn quant_type(text: &str) -> Result<DType, String> {
-    let known = DType::from_name(text.trim()).filter(|kind| quality::QUANTS.contains(kind));
+    let known = DType::from_spelling(text).filter(|kind| quality::QUANTS.contains(kind));
     known.ok_or_else(|| format!("expected some of {}", quality::QUANTS.map(DType::name).join(",")))
 }
 
 /// Runs the command.
 pub(super) fn run(args: &QualityArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let text = std::fs::read_to_string(&args.file).with_context(|| args.file.display().to_string())?;
-    let model = || args.model.display().to_string();
-    let archive = Archive::open(&args.model)?;
-    let spec = ModelSpec::from_archive(&archive).with_context(model)?;
-    quality::check_float(&archive, &spec)?;
-    let quants = quants(&args.quant);
-    let options = LoadOptions {
-        context: Some(args.ctx.unwrap_or(spec.max_context.min(DEFAULT_WINDOW))),
-        chunk: args.chunk,
-        memory: args.memory,
-        ..LoadOptions::default()
-    };
-    let gpu = open::gpu(device)?;
-    quality::check_memory(&gpu, &archive, &spec, &quants, &options).with_context(model)?;
-    let source = Source::Path(args.model.clone());
-    let mut load = |quant| open::load(&gpu, &source, &LoadOptions { quant: Some(quant), ..options.clone() });
+    let load = LoadArgs { ctx: args.ctx, chunk: args.chunk, memory: args.memory, ..LoadArgs::default() };
+    let Looked { source, opened, mut load } = look::at(&args.model, &load)?;
+    let (archive, spec) = (opened.archive(), opened.spec());
+    let model = || source.to_string();
+    quality::check_float(archive, spec)?;
+    load.ctx = load.ctx.or(Some(spec.max_context.min(DEFAULT_WINDOW)));
+    let options = load.options();
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
     let text = Text { text: &text, name: &name, limit: args.limit.unwrap_or(usize::MAX) };
+    quality::check_text(opened.tokenizer()?, &text, opened.context(&options)?)?;
+    let quants = quants(&args.quant);
+    let gpu = open::gpu(device)?;
+    quality::check_memory(&gpu, archive, spec, &quants, &options).with_context(model)?;
+    let mut load_as =
+        |quant| open::load(&gpu, &source, &LoadOptions { quant: Some(quant), ..options.clone() });
     let live = std::io::stderr().is_terminal();
-    let report = quality::measure(&mut load, &text, &quants, &mut |progress| {
+    let report = quality::measure(&mut load_as, &text, &quants, &mut |progress| {
         show(progress, live);
         true
     })?;
-    if let Err(error) = quality::keep(quality::fingerprint(&archive), &report) {
+    if let Err(error) = quality::keep(quality::fingerprint(archive), &report) {
         note(&format!("the result is not kept: {error}"));
     }
     if args.json {

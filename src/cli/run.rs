@@ -5,59 +5,65 @@ use std::time::Instant;
 
 use super::args::{DeviceArgs, RunArgs, SampleArgs};
 use super::forecast::{self, Forecast};
+use super::look::Looked;
 use super::open::{self, note};
-use super::prompt::{self, Ask};
+use super::prompt::{self, Ask, Fed};
 use super::report::{self, Rates};
-use super::{DONE, Exit, INTERRUPTED, chat, interrupt, print, print_json};
+use super::think::Voice;
+use super::{DONE, Exit, INTERRUPTED, chat, interrupt, look, print_json};
+use crate::base::DType;
 use crate::engine::{FinishReason, GenerateOptions, Generation, Model, Sampler, SamplerOptions, Session};
-use crate::tokenizer::Message;
+use crate::plan::table::QUANTS;
+use crate::tokenizer::{ChatTemplate, Message};
 
 /// Tokens generated when a text is continued and no other number is asked for.
 const RAW_TOKENS: usize = 256;
 
 /// Runs the command.
 pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
-    // Absurd sampling options are refused before anything slow happens.
+    // Whatever can be refused without a GPU is refused before an adapter is opened.
     Sampler::new(sampling(&args.sample, &|_| None))?;
-    if args.min_tps.is_some_and(|v| !(v > 0.0 && v.is_finite())) {
-        anyhow::bail!("--min-tps: expected a positive number");
-    }
     let (source, ask) = prompt::resolve(args)?;
+    let looked = look::of(source, &args.load)?;
+    let template = prompt::template(&looked.opened, args)?;
+    let opening = prompt::opening(args);
+    let first = first(&looked, template.as_ref(), &opening, &ask)?;
+    looked.check_memory(device, &quants(args, &looked))?;
+    let (source, load_args) = (looked.source.clone(), looked.load.clone());
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
     let mut forecast = match args.no_plan {
         true => None,
-        false => Forecast::make(&gpu, &source, &args.load, args.min_tps)?,
+        false => Forecast::make(&gpu, &source, &load_args, args.min_tps)?,
     };
     forecast::announce(forecast.as_ref());
     let (started, compiled_before) = (Instant::now(), gpu.compile_seconds());
-    let mut load_options = args.load.options();
+    let mut load_options = load_args.options();
     if load_options.quant.is_none() {
         load_options.quant = forecast.as_ref().and_then(Forecast::quant);
     }
-    let model = open::load(&gpu, &source, &load_options)?;
+    let model = open::load_opened(&gpu, &source, looked.opened, &load_options)?;
     let mut session = Session::new(&model)?;
     let (load, compile_s) = (started.elapsed(), gpu.compile_seconds() - compiled_before);
-    let opening = prompt::opening(&model, args)?;
-    let is_chat = model.template().is_some() && !args.raw;
-    let options = options(args, &model, is_chat);
+    let options = options(args, &model, template.is_some());
     let text = match ask {
-        Ask::Chat => return chat::run(&mut session, &source, opening, options, is_chat, forecast),
+        Ask::Chat => {
+            let manner = chat::Manner { template, opening, options, raw: args.raw };
+            return chat::run(&mut session, &source, manner, forecast);
+        }
         Ask::Once(text) => text,
     };
-    let (ids, echo) = if is_chat {
-        let messages = [opening, vec![Message::new("user", &text)]].concat();
-        (prompt::chat_ids(&model, &messages)?, "")
-    } else {
-        (prompt::raw_ids(&model, &text)?, text.as_str())
-    };
-    let done = generate(&mut session, &ids, &options, if args.json { None } else { Some(echo) })?;
+    let echo = if template.is_some() { "" } else { text.as_str() };
+    let done = generate(&mut session, &first, &options, if args.json { None } else { Some(echo) })?;
+    let ids = first.ids;
     let rates = Rates::of(&session, &done, load, compile_s);
     let closing = forecast.as_mut().and_then(|forecast| forecast.close(&session, &done));
     if args.json {
         let mut object = report::object(&session, &source.to_string(), &ids, &options, &done, &rates);
         object["prediction"] = closing.map_or(serde_json::Value::Null, |closing| closing.object());
         print_json(&object)?;
+    } else if done.finish == FinishReason::Cancelled && done.ids.is_empty() {
+        note("stopped while the prompt was read");
     } else {
         note(&summary(&session, &options, &done, &rates));
         if let Some(closing) = closing {
@@ -70,33 +76,60 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     Ok(if done.finish == FinishReason::Cancelled { INTERRUPTED } else { DONE })
 }
 
+/// What the model reads; of a chat nothing is known yet. Refuses what does not fit the context, and
+/// text for a model without tokenizer.
+fn first(
+    looked: &Looked,
+    template: Option<&ChatTemplate>,
+    opening: &[Message],
+    ask: &Ask,
+) -> anyhow::Result<Fed> {
+    let tokenizer = looked.opened.tokenizer()?;
+    let Ask::Once(text) = ask else { return Ok(Fed { ids: Vec::new(), thinks: false }) };
+    let messages = [opening, &[Message::new("user", text)]].concat();
+    let fed = prompt::fed(tokenizer, template, &messages)?;
+    looked.check_prompt(fed.ids.len())?;
+    Ok(fed)
+}
+
+/// Types that the weights may be loaded in, as stored before the smallest that a plan may choose.
+fn quants(args: &RunArgs, looked: &Looked) -> Vec<Option<DType>> {
+    match args.load.quant {
+        Some(quant) => vec![Some(quant)],
+        None if args.no_plan => vec![None],
+        None => {
+            let bits = |dtype: &DType| dtype.block_bytes() * 256 / dtype.block_len();
+            let smallest = QUANTS.into_iter().min_by_key(bits);
+            let is_float = looked.opened.archive().tensors.values().all(|t| t.dtype.is_float());
+            std::iter::once(None).chain(smallest.filter(|_| is_float).map(Some)).collect()
+        }
+    }
+}
+
 /// Generates; `echo`: prints that and then the text as it comes, with a line end after it.
 fn generate(
     session: &mut Session<'_>,
-    ids: &[u32],
+    first: &Fed,
     options: &GenerateOptions,
     echo: Option<&str>,
 ) -> anyhow::Result<Generation> {
     let Some(echo) = echo else {
-        return Ok(session.generate(ids, options, &mut |_| !interrupt::requested())?);
+        return Ok(session.generate(&first.ids, options, &mut |_| !interrupt::requested())?);
     };
-    let (mut printed, mut last) = (Ok(()), None);
+    let (mut printed, mut voice) = (Ok(()), Voice::new(first.thinks));
     // The prompt is shown only when it was accepted: with the first call.
     let mut echo = Some(echo).filter(|echo| !echo.is_empty());
-    let done = session.generate(ids, options, &mut |piece| {
+    let done = session.generate(&first.ids, options, &mut |piece| {
         for text in echo.take().into_iter().chain((!piece.is_empty()).then_some(piece)) {
             if printed.is_ok() {
-                printed = print(text);
-                last = text.chars().last();
+                printed = voice.say(text);
             }
         }
         printed.is_ok() && !interrupt::requested()
     });
     printed?;
     let done = done?;
-    if last != Some('\n') {
-        print("\n")?;
-    }
+    voice.end(false)?;
     Ok(done)
 }
 
@@ -111,7 +144,7 @@ fn summary(session: &Session<'_>, options: &GenerateOptions, done: &Generation, 
 fn options(args: &RunArgs, model: &Model, is_chat: bool) -> GenerateOptions {
     GenerateOptions {
         sampler: sampling(&args.sample, &|key| recommended(model, key)),
-        max_tokens: args.sample.max_tokens.or((!is_chat).then_some(RAW_TOKENS)),
+        max_tokens: args.sample.max_tokens.unwrap_or((!is_chat).then_some(RAW_TOKENS)),
         stop: args.sample.stop.clone(),
         ignore_eos: args.sample.ignore_eos,
         one_at_a_time: args.sample.no_ahead,
@@ -122,8 +155,7 @@ fn options(args: &RunArgs, model: &Model, is_chat: bool) -> GenerateOptions {
 fn recommended(model: &Model, key: &str) -> Option<f64> {
     let value = model.recommended(key)?;
     let possible = match key {
-        "top_p" => value > 0.0 && value <= 1.0,
-        "min_p" => (0.0..1.0).contains(&value),
+        "top_p" | "min_p" => (0.0..=1.0).contains(&value),
         "repetition_penalty" => value > 0.0 && value.is_finite(),
         _ => (0.0..1e9).contains(&value),
     };
@@ -147,13 +179,13 @@ fn sampling(args: &SampleArgs, recommended: &dyn Fn(&str) -> Option<f64>) -> Sam
         top_p: float(args.top_p, "top_p", ours.top_p),
         min_p: float(args.min_p, "min_p", ours.min_p),
         repeat_penalty: float(args.repeat_penalty, "repetition_penalty", ours.repeat_penalty),
-        repeat_last: ours.repeat_last,
-        seed: args.seed.unwrap_or_else(random_seed),
+        repeat_last: args.repeat_last_n.unwrap_or(ours.repeat_last),
+        seed: args.seed.flatten().unwrap_or_else(random_seed),
     }
 }
 
 /// A short random number, easy to type again.
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     // The standard library's hasher keys are random per process.
     std::hash::RandomState::new().build_hasher().finish() & 0xffff_ffff
 }
@@ -169,7 +201,7 @@ mod tests {
             "top_k" => Some(20.0),
             _ => None,
         };
-        let args = SampleArgs { top_k: Some(7), seed: Some(3), ..SampleArgs::default() };
+        let args = SampleArgs { top_k: Some(7), seed: Some(Some(3)), ..SampleArgs::default() };
         let got = sampling(&args, &model);
         assert_eq!((got.temperature, got.top_k, got.top_p, got.seed), (0.6, 7, 0.95, 3));
         assert_eq!(sampling(&SampleArgs::default(), &model).top_k, 20);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::find;
 use crate::base::DType;
 use crate::engine::model::DEMO_FILES;
 use crate::engine::quality::{self, QualityReport};
@@ -52,7 +53,7 @@ impl Subject {
             let described = Described::from_shape(&shape)?;
             return Ok(Subject { described, weights: Weights::Random, quant: shape.quant });
         }
-        let path = PathBuf::from(text);
+        let path = find::path(text)?;
         let described = Described::from_header(&Header::open(&path)?)?;
         Ok(Subject { described, weights: Weights::Path(path), quant: None })
     }

@@ -57,7 +57,7 @@ pub(super) struct TuneArgs {
 }
 
 fn native_type(text: &str) -> Result<DType, String> {
-    let known = DType::from_name(text.trim()).filter(|dtype| NATIVE.contains(dtype));
+    let known = DType::from_spelling(text).filter(|dtype| NATIVE.contains(dtype));
     known.ok_or_else(|| format!("expected some of {}", NATIVE.map(DType::name).join(",")))
 }
 
