@@ -64,7 +64,7 @@ pub(super) const TABLE: &[(&[&str], &[&str], Takes, Effect)] = &[
 pub(super) const ELSEWHERE: &[(&[&str], &str)] = &[
     (
         &["list", "ls", "models"],
-        "there is no list of models: a model is a file or folder of yours, run by its path; `anygpu info` shows what the \
+        "a model is a file or folder of yours, run by its path; `anygpu info` shows what the \
          cache holds",
     ),
     (
