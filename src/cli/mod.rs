@@ -3,6 +3,7 @@
 //! Exit codes: 0 done (a closed pipe too), 1 a negative answer (`verify` found something wrong), 2 an error,
 //! 130 stopped with Ctrl-C. One file per command; the commands only put together what the library does.
 
+mod about;
 mod args;
 mod bench;
 mod bench_kernels;
@@ -10,6 +11,7 @@ mod bench_load;
 mod bench_plan;
 mod bench_text;
 mod chat;
+mod columns;
 mod devices;
 mod forecast;
 mod interrupt;
@@ -17,6 +19,8 @@ mod logits;
 mod open;
 mod perplexity;
 mod plan;
+mod plan_instead;
+mod plan_lists;
 mod plan_text;
 mod probe;
 mod profiles;
