@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
+use super::about::{About, shortest};
 use super::args::{DeviceArgs, LogitsArgs, PromptPath};
 use super::open::{self, Source};
 use super::{DONE, print, print_json, prompt};
@@ -29,11 +30,15 @@ pub(super) fn run(args: &LogitsArgs, device: &DeviceArgs) -> anyhow::Result<u8> 
     let logits = session.logits()?;
     let top = top(&logits, args.top);
     if args.json {
-        let top: Vec<_> = top.iter().map(|(id, logit)| json!([id, logit, text(&model, *id)])).collect();
-        print_json(&json!({ "ids": ids, "top": top, "logits": logits }))?;
+        let row = |(id, logit): &(usize, f32)| json!([id, shortest(*logit), text(&model, *id)]);
+        let top: Vec<_> = top.iter().map(row).collect();
+        let logits: Vec<f64> = logits.iter().map(|logit| shortest(*logit)).collect();
+        let object = json!({ "ids": ids, "top": top, "logits": logits });
+        print_json(&About::this(Some(&gpu)).before(object))?;
         return Ok(DONE);
     }
-    let mut out = format!("after {} tokens {ids:?}:\n", ids.len());
+    let plural = if ids.len() == 1 { "" } else { "s" };
+    let mut out = format!("after {} token{plural} {ids:?}:\n", ids.len());
     for (id, logit) in top {
         let _ = writeln!(out, "{id:>7} {logit:>11.5}  {:?}", text(&model, id).unwrap_or_default());
     }
