@@ -51,8 +51,8 @@ impl Report {
             kernel.checks += row.checks;
             kernel.elements += row.elements;
             kernel.failed += row.failed;
-            // Written so that NaN is the worst of all.
-            if !(row.worst <= kernel.worst) {
+            // NaN is the worst of all.
+            if row.worst.total_cmp(&kernel.worst).is_gt() {
                 (kernel.worst, kernel.worst_case) = (row.worst, row.worst_case.clone());
                 kernel.class.clone_from(&row.class);
             }
