@@ -618,12 +618,25 @@ fn verify_passes_and_finds_a_broken_kernel() {
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("matvec") && out.contains("checks passed"), "{out}");
     assert!(out.contains("shaders without runtime checks"), "{out}");
+    let last = out.lines().last().unwrap_or_default();
+    assert!(last.starts_with("everything computes correctly on "), "{out}");
+    assert_eq!(
+        out.lines().filter(|line| line.starts_with("  matvec ")).count(),
+        1,
+        "a line per kernel: {out}"
+    );
     let checked = json(&["verify", "--quick", "--as-is", "--checked", "--json"]);
-    assert_eq!((&checked[0]["checked"], &checked[0]["passed"]), (&Value::Bool(true), &Value::Bool(true)));
+    let one = &checked["runs"][0];
+    let yes = Value::Bool(true);
+    assert_eq!((&one["checked"], &one["passed"], &checked["passed"]), (&yes, &yes, &yes));
+    for path in ["/program/version", "/system/os_version", "/adapter/driver", "/adapter/used/shader_checks"] {
+        assert!(checked.pointer(path).is_some_and(|value| !value.is_null()), "{path} is missing");
+    }
     let (code, out, err) = run(&["verify", "--quick", "--as-is", "--break", "matvec"]);
     assert_eq!(code, Some(1), "{out}{err}");
     let failed: Vec<&str> = out.lines().filter(|line| line.contains("elements wrong")).collect();
     assert!(!failed.is_empty() && failed.iter().all(|line| line.contains("matvec")), "{out}");
+    assert!(out.contains("1 kernel computes wrongly on") && out.contains("anygpu verify --json"), "{out}");
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn the_command_prints_and_keeps_a_report() {
     let report: QualityReport = serde_json::from_value(json.clone()).expect("a report");
     assert_eq!((report.text.as_str(), report.tokens, report.window), ("quality_text.txt", 126, 63));
     assert_eq!(json["rows"][1]["quant"], "q8_0");
-    assert!(json["adapter"].is_string() && json["n_params"].as_u64().is_some_and(|n| n == 4_458_752));
+    assert!(json["adapter"]["id"].is_string() && json["n_params"].as_u64().is_some_and(|n| n == 4_458_752));
     let fingerprint = quality::fingerprint(&Archive::open(Path::new(DEMO)).expect("demo model"));
     let file = cache().join(format!("quality-{fingerprint:016x}.json"));
     let kept: QualityReport = serde_json::from_slice(&std::fs::read(file).expect("kept")).expect("a report");

@@ -200,6 +200,7 @@ pub fn goals(measured: &Table) -> Vec<(String, Goal)> {
         min_tok_s: min,
         max_first_token_s: max,
         users,
+        usable: false,
     };
     let rows = [
         goal(Aim::Quality, None, None, None),

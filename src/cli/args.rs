@@ -342,6 +342,9 @@ pub(super) struct VerifyArgs {
     /// Only as the adapter is, not as the least that WebGPU allows
     #[arg(long)]
     pub(super) as_is: bool,
+    /// A line for every variant of a kernel, not only for every kernel
+    #[arg(short = 'v', long = "all")]
+    pub(super) all: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,

@@ -80,13 +80,17 @@ pub(super) struct SpeedArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
+    /// A table of at most 100 columns
     Md,
+    /// The same with all columns of llama-bench and ours
+    Wide,
     Csv,
     Json,
     Jsonl,
 }
 
-/// Loads a subject, or makes it up, in one type; `context` positions, beyond what it was trained for if need be.
+/// Loads a subject, or makes it up, in one type; the context may have a position or two more than it was trained for, so
+/// that the last test has room.
 pub(super) fn load(
     gpu: &Gpu,
     subject: &Subject,
@@ -150,6 +154,7 @@ fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<
             }
         }
     }
+    check_positions(&subject, &tests)?;
     let needed = tests.iter().map(|t| t.n_depth + t.n_prompt + t.n_gen + 1).max().unwrap_or(1);
     let mut options = args.load.options();
     let context = positions.unwrap_or(needed);
@@ -193,11 +198,24 @@ fn measure(args: &SpeedArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<
     bar.finish_and_clear();
     match output {
         Format::Md => print(&bench_text::markdown(&records))?,
+        Format::Wide => print(&bench_text::wide(&records))?,
         Format::Csv => print(&bench_text::csv(&records)?)?,
         Format::Json => super::print_json(&records)?,
         Format::Jsonl => {}
     }
     Ok(DONE)
+}
+
+/// Refuses tests beyond the positions that the model was trained for: their speed is that of no use of it.
+fn check_positions(subject: &Subject, tests: &[Test]) -> anyhow::Result<()> {
+    let most = subject.spec().max_context;
+    let Some(test) = tests.iter().find(|t| t.n_depth + t.n_prompt + t.n_gen > most) else { return Ok(()) };
+    let (flag, tokens) = if test.n_prompt > 0 { ("-p", test.n_prompt) } else { ("-n", test.n_gen) };
+    bail!(
+        "{flag} {tokens} behind -d {}: expected at most {most} positions together, what {} was trained for",
+        test.n_depth,
+        subject.described.name
+    )
 }
 
 /// Seconds that the planner gives a test.

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::about::About;
 use super::args::{DeviceArgs, LoadArgs};
 use super::bench_text::table;
 use super::subject::Subject;
@@ -23,10 +24,9 @@ pub(super) struct KernelsArgs {
     #[arg(short = 'b', long, value_name = "N", default_value_t = 1,
         value_parser = whole_of(1..=State::MAX_SEQUENCES, "sequences"))]
     batch: usize,
-    /// Positions in the cache
-    #[arg(short = 'd', long, value_name = "N", default_value_t = 512,
-        value_parser = whole_of(0..=bench::MOST_POSITIONS, "positions"))]
-    n_depth: usize,
+    /// Positions in the cache [default: 512, at most half of what the model was trained for]
+    #[arg(short = 'd', long, value_name = "N", value_parser = whole_of(0..=bench::MOST_POSITIONS, "positions"))]
+    n_depth: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -34,9 +34,21 @@ pub(super) struct KernelsArgs {
     load: LoadArgs,
 }
 
+/// Positions in the cache, when nothing else is asked for.
+const DEFAULT_DEPTH: usize = 512;
+
 /// Runs the command.
 pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
     let subject = Subject::of(&args.model)?;
+    let most = subject.spec().max_context;
+    let depth = args.n_depth.unwrap_or(DEFAULT_DEPTH.min(most / 2));
+    if depth >= most {
+        anyhow::bail!(
+            "--n-depth: expected 0 to {}, because {} was trained for {most} positions, found {depth}",
+            most - 1,
+            subject.described.name
+        );
+    }
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
     let nothing = Wanted {
@@ -51,11 +63,11 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
     let profile = profiles::ensure(&gpu, &nothing)?;
     let mut options = args.load.options();
     let positions = args.load.positions(subject.spec().max_context);
-    options.context = Some(positions.unwrap_or(args.n_depth + 2));
+    options.context = Some(positions.unwrap_or(depth + 2));
     let quant = options.quant.or(subject.quant);
     let model = bench::load(&gpu, &subject, quant, options)?;
     let bar = open::bar(16, "{msg:20} {wide_bar} {elapsed}");
-    let rows = kernels::measure(&model, args.batch, args.n_depth, profile.reference_s, &mut |step| {
+    let rows = kernels::measure(&model, args.batch, depth, profile.reference_s, &mut |step| {
         bar.set_message(step.to_owned());
         bar.inc(1);
         !interrupt::requested()
@@ -72,15 +84,15 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
                 "pct_bandwidth": 100.0 * r.bytes_s() / peak_bytes_s, "pct_arithmetic": 100.0 * r.ops_s() / peak_ops_s,
             })
         };
-        print_json(&json!({
+        let object = json!({
             "model": subject.described.name,
-            "adapter": gpu.facts(),
             "batch": args.batch,
-            "n_depth": args.n_depth,
+            "n_depth": depth,
             "read_gb_s": peak_bytes_s / 1e9,
             "arithmetic_gflops": peak_ops_s / 1e9,
             "rows": rows.iter().map(row).collect::<Vec<_>>(),
-        }))?;
+        });
+        print_json(&About::this(Some(&gpu)).before(object))?;
         return Ok(DONE);
     }
     let total: f64 = rows.iter().map(|r| r.seconds).sum();
@@ -120,7 +132,7 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
         model.main_dtype(),
         gpu.facts().id(),
         args.batch,
-        args.n_depth,
+        depth,
         figure(total * 1e3),
         figure(peak_bytes_s / 1e9),
         figure(peak_ops_s / 1e9),

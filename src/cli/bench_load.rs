@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
+use super::about::About;
 use super::args::{DeviceArgs, LoadArgs};
 use super::bench_text::table;
 use super::look::{self, Looked};
@@ -62,10 +63,11 @@ pub(super) fn run(args: &LoadBenchArgs, device: &DeviceArgs, exit: Exit) -> anyh
     bar.finish_and_clear();
     let loads = loads?;
     if args.json {
-        print_json(&json!({
-            "anygpu": env!("CARGO_PKG_VERSION"), "adapter": gpu.facts(), "model": args.model, "loads": loads,
-            "allowed_s": loads.allowed_s(), "pct_of_allowed": 100.0 * loads.share(),
-        }))?;
+        let object = json!({
+            "model": args.model, "loads": loads, "allowed_s": loads.allowed_s(),
+            "pct_of_allowed": 100.0 * loads.share(),
+        });
+        print_json(&About::this(Some(&gpu)).before(object))?;
         return Ok(DONE);
     }
     let row = |what: &str, n: u64, seconds: &[f64]| {

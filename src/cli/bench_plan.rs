@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::about::About;
 use super::args::DeviceArgs;
 use super::bench_text::{table as text_table, utc_now};
 use super::plan::{Setting, Target, here, table_of, wanted};
@@ -38,8 +39,8 @@ pub(super) struct PlanBenchArgs {
     #[arg(short = 'b', long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8",
         value_parser = whole_of(1..=State::MAX_SEQUENCES, "sequences"))]
     batch: Vec<usize>,
-    /// Positions in the cache, several with commas
-    #[arg(short = 'd', long, value_name = "LIST", value_delimiter = ',', default_value = "128,1024",
+    /// Positions in the cache, several with commas [default: 128,1024, as far as the model was trained for]
+    #[arg(short = 'd', long, value_name = "LIST", value_delimiter = ',',
         value_parser = whole_of(1..=bench::MOST_POSITIONS, "positions"))]
     contexts: Vec<usize>,
     /// Measure no prompts: times to the first token are then those predicted
@@ -59,6 +60,9 @@ pub(super) struct PlanBenchArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// Positions in the cache, when nothing else is asked for.
+const CONTEXTS: [usize; 2] = [128, 1024];
 
 /// Everything about one model.
 struct Outcome {
@@ -81,11 +85,12 @@ pub(super) fn run(args: &PlanBenchArgs, device: &DeviceArgs, exit: Exit) -> anyh
     quants.sort_by_key(|q| crate::plan::table::QUANTS.iter().position(|known| known == q));
     quants.dedup();
     let subjects = args.models.iter().map(|model| Subject::of(model)).collect::<anyhow::Result<Vec<_>>>()?;
+    let contexts = subjects.iter().map(|subject| contexts(args, subject)).collect::<Result<Vec<_>, _>>()?;
     let gpu = open::gpu(device)?;
     interrupt::install(exit)?;
     let mut outcomes = Vec::new();
-    for subject in &subjects {
-        outcomes.push(one(args, &gpu, subject, &quants)?);
+    for (subject, contexts) in subjects.iter().zip(&contexts) {
+        outcomes.push(one(args, &gpu, subject, &quants, contexts)?);
     }
     let json = || object(&gpu, &outcomes);
     if let Some(path) = &args.out {
@@ -100,11 +105,34 @@ pub(super) fn run(args: &PlanBenchArgs, device: &DeviceArgs, exit: Exit) -> anyh
     Ok(DONE)
 }
 
-fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> anyhow::Result<Outcome> {
+/// Positions to measure a model at: those asked for, or the usual ones that it was trained for.
+fn contexts(args: &PlanBenchArgs, subject: &Subject) -> anyhow::Result<Vec<usize>> {
+    let most = subject.spec().max_context;
+    if let Some(n) = args.contexts.iter().find(|n| !(1..most).contains(*n)) {
+        bail!(
+            "--contexts: expected 1 to {}, because {} was trained for {most} positions, found {n}",
+            most - 1,
+            subject.described.name
+        );
+    }
+    if !args.contexts.is_empty() {
+        return Ok(args.contexts.clone());
+    }
+    let within: Vec<usize> = CONTEXTS.into_iter().filter(|n| *n < most).collect();
+    Ok(if within.is_empty() { vec![most / 2] } else { within })
+}
+
+fn one(
+    args: &PlanBenchArgs,
+    gpu: &Gpu,
+    subject: &Subject,
+    quants: &[DType],
+    contexts: &[usize],
+) -> anyhow::Result<Outcome> {
     if !subject.is_float() {
         bail!("{}: quantized already; the grid needs float weights", subject.described.name);
     }
-    let longest = args.contexts.iter().copied().max().unwrap_or(1);
+    let longest = contexts.iter().copied().max().unwrap_or(1);
     let chunk = default_chunk(gpu.facts().kind);
     let setting = |context: usize| Setting {
         quants: quants.iter().map(|q| Some(*q)).collect(),
@@ -116,12 +144,12 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
     };
     let grid = |round: usize| Grid {
         batches: &args.batch,
-        contexts: &args.contexts,
+        contexts,
         step_s: args.seconds,
         prompts: !args.no_prompts && round.is_multiple_of(2),
     };
     let name = &subject.described.name;
-    let total = grid::ROUNDS * quants.len() * args.batch.len() * args.contexts.len();
+    let total = grid::ROUNDS * quants.len() * args.batch.len() * contexts.len();
     let bar = open::bar(total as u64, "{msg:24} {wide_bar} {percent} % {elapsed}");
     let mut samples = grid::Samples::default();
     let mut sample = |clock: &Clock<'_>, round: usize| -> anyhow::Result<()> {
@@ -166,7 +194,7 @@ fn one(args: &PlanBenchArgs, gpu: &Gpu, subject: &Subject, quants: &[DType]) -> 
     let machine = Machine::Measured(Box::new(profile.clone()));
     let target = Target { machine, budget, history: None, chunk, price_per_hour: None };
     let mut tables = Vec::new();
-    for context in &args.contexts {
+    for context in contexts {
         tables.push((*context, table_of(subject, &target, &setting(*context))?));
     }
     let points = samples.points(&clock, &|quant, batch, context| {
@@ -270,12 +298,10 @@ fn object(gpu: &Gpu, outcomes: &[Outcome]) -> Value {
             "profile": o.profile,
         })
     };
-    json!({
-        "adapter": gpu.facts(),
-        "anygpu": env!("CARGO_PKG_VERSION"),
+    About::this(Some(gpu)).before(json!({
         "time": utc_now(),
         "median_error": median,
         "worst_error": worst,
         "models": outcomes.iter().map(model).collect::<Vec<_>>(),
-    })
+    }))
 }

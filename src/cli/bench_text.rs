@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::about::{Adapter, Program, System};
+use super::columns::{WIDTH, shortened};
 use super::open::bytes;
+use super::plan_text::count;
 use super::subject::Subject;
 use crate::bench::speed::{Samples, Test};
 use crate::engine::Model;
@@ -46,6 +49,17 @@ pub(super) struct Record {
     backend_api: String,
     driver: String,
     anygpu_version: &'static str,
+    anygpu_kernels: &'static str,
+    anygpu_build: &'static str,
+    os: &'static str,
+    os_version: Option<String>,
+    arch: &'static str,
+    system_memory: u64,
+    adapter_kind: String,
+    adapter_features: String,
+    adapter_memory: Option<u64>,
+    max_buffer: u64,
+    max_binding: u64,
     n_sequences: usize,
     activations: &'static str,
     median_ts: f64,
@@ -91,10 +105,11 @@ impl Record {
         let ops = 2.0 * spec.n_params() as f64 * samples.tokens() as f64 / median_s;
         let peak_ops = machine.map(Machine::ops_s).filter(|ops| ops.is_finite());
         let pred_ts = predicted_s.map(|s| samples.tokens() as f64 / s);
+        let (program, system, adapter) = (Program::this(), System::this(), Adapter::of(model.gpu()));
         Record {
-            build_commit: option_env!("ANYGPU_COMMIT").unwrap_or("unknown"),
+            build_commit: program.commit.unwrap_or("unknown"),
             build_number: 0,
-            cpu_info: cpu_name(),
+            cpu_info: system.cpu,
             gpu_info: facts.name.clone(),
             backends: "wgpu".to_owned(),
             model_filename: subject.described.name.clone(),
@@ -103,10 +118,10 @@ impl Record {
             model_n_params: spec.n_params(),
             n_batch: sizes.chunk,
             n_ubatch: sizes.chunk,
-            n_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            n_threads: system.cpu_threads,
             type_k: sizes.kv.name(),
             type_v: sizes.kv.name(),
-            n_gpu_layers: spec.n_layers + 1,
+            n_gpu_layers: spec.n_layers,
             flash_attn: true,
             devices: facts.id(),
             n_prompt,
@@ -120,8 +135,19 @@ impl Record {
             samples_ns: ns.iter().map(|v| *v as u64).collect(),
             samples_ts: rates,
             backend_api: facts.backend.clone(),
-            driver: [facts.driver.as_str(), facts.driver_info.as_str()].join(" ").trim().to_owned(),
-            anygpu_version: env!("CARGO_PKG_VERSION"),
+            driver: adapter.driver(),
+            anygpu_version: program.version,
+            anygpu_kernels: program.kernels,
+            anygpu_build: program.build,
+            os: system.os,
+            os_version: system.os_version,
+            arch: system.arch,
+            system_memory: system.memory_bytes,
+            adapter_kind: facts.kind.to_string(),
+            adapter_features: adapter.features(),
+            adapter_memory: facts.memory_bytes,
+            max_buffer: facts.max_buffer_bytes,
+            max_binding: facts.max_binding_bytes,
             n_sequences: batch,
             activations: sizes.activations.name(),
             median_ts,
@@ -163,8 +189,37 @@ pub(super) fn test_name(test: &Test) -> String {
     name
 }
 
-/// The table for people.
+/// Fewest columns of a model's name in [`markdown`].
+const LEAST_NAME: usize = 12;
+
+/// The table for people, of at most [`WIDTH`] columns: names of models are shortened to what is left.
 pub(super) fn markdown(records: &[Record]) -> String {
+    let head = ["model", "size", "params", "test", "t/s", "GB/s", "% bw", "predicted"];
+    let mut rows: Vec<Vec<String>> = records
+        .iter()
+        .map(|r| {
+            vec![
+                r.name(),
+                bytes(r.model_size),
+                count(r.model_n_params as f64),
+                r.test_name(),
+                r.speed(),
+                figure(r.avg_gbs),
+                optional(r.pct_peak),
+                optional(r.pred_ts),
+            ]
+        })
+        .collect();
+    let line =
+        |rows: &[Vec<String>]| table(&head, rows).lines().next().map_or(0, |line| line.chars().count());
+    let name = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
+    let room = name.saturating_sub(line(&rows).saturating_sub(WIDTH)).max(LEAST_NAME);
+    rows.iter_mut().for_each(|row| row[0] = shortened(&row[0], room));
+    table(&head, &rows)
+}
+
+/// Every column of llama-bench, and all of ours.
+pub(super) fn wide(records: &[Record]) -> String {
     let head = [
         "model",
         "size",
@@ -183,20 +238,17 @@ pub(super) fn markdown(records: &[Record]) -> String {
         "host µs",
         "compile s",
     ];
-    let optional = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), figure);
     let rows: Vec<Vec<String>> = records
         .iter()
         .map(|r| {
-            let test =
-                Test { n_prompt: r.n_prompt, n_gen: r.n_gen, n_depth: r.n_depth, batch: r.n_sequences };
             vec![
-                format!("{} {}", r.model_filename, r.model_type),
+                r.name(),
                 bytes(r.model_size),
-                format!("{:.2} M", r.model_n_params as f64 / 1e6),
+                count(r.model_n_params as f64),
                 r.backend_api.clone(),
                 r.n_gpu_layers.to_string(),
-                test_name(&test),
-                format!("{:.2} ± {:.2}", r.avg_ts, r.stddev_ts),
+                r.test_name(),
+                r.speed(),
                 figure(r.bytes_per_step as f64 / 1e6),
                 figure(r.avg_gbs),
                 optional(r.pct_peak),
@@ -210,6 +262,27 @@ pub(super) fn markdown(records: &[Record]) -> String {
         })
         .collect();
     table(&head, &rows)
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), figure)
+}
+
+impl Record {
+    /// `Llama-3.2-1B q4_k`
+    fn name(&self) -> String {
+        let dtype = self.model_type.rsplit(' ').next().unwrap_or_default();
+        format!("{} {dtype}", self.model_filename.trim_end_matches(" model"))
+    }
+
+    fn test_name(&self) -> String {
+        let (n_prompt, n_gen, n_depth, batch) = (self.n_prompt, self.n_gen, self.n_depth, self.n_sequences);
+        test_name(&Test { n_prompt, n_gen, n_depth, batch })
+    }
+
+    fn speed(&self) -> String {
+        format!("{:.2} ± {:.2}", self.avg_ts, self.stddev_ts)
+    }
 }
 
 /// A markdown table with aligned columns; numbers to the right.
@@ -262,12 +335,6 @@ pub(super) fn csv(records: &[Record]) -> serde_json::Result<String> {
             writeln!(out, "{}", fields.iter().map(|(_, value)| cell(value)).collect::<Vec<_>>().join(","));
     }
     Ok(out)
-}
-
-fn cpu_name() -> String {
-    let mut system = sysinfo::System::new();
-    system.refresh_cpu_all();
-    system.cpus().first().map_or_else(String::new, |cpu| cpu.brand().trim().to_owned())
 }
 
 /// `2026-11-24T14:00:00Z`

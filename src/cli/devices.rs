@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
+use super::about::{About, Adapter};
 use super::args::{DeviceArgs, DevicesArgs};
 use super::open::bytes;
 use super::{DONE, print, print_json};
@@ -21,17 +22,20 @@ pub(super) fn run(args: &DevicesArgs, device: &DeviceArgs) -> anyhow::Result<u8>
         let with_memory = |f: &AdapterFacts| {
             let available = memory::available(f, None);
             json!({
-                "facts": f,
+                "facts": Adapter::listed(f),
                 "id": f.id(),
                 "memory_bytes": available.as_ref().map(|a| a.bytes),
                 "memory_source": available.as_ref().map(|a| &a.source),
             })
         };
-        print_json(&json!({
+        // Nothing is opened, so the block of the adapter is that of the one that would be.
+        let used_facts = used.and_then(|(index, _)| facts.get(index));
+        let about = About { adapter: used_facts.map(Adapter::listed), ..About::this(None) };
+        print_json(&about.before(json!({
             "adapters": facts.iter().map(with_memory).collect::<Vec<_>>(),
             "used": used.map(|(index, _)| index),
             "why": used.map(|(_, why)| why),
-        }))?;
+        })))?;
     } else {
         for f in &facts {
             print(&describe(f, used))?;

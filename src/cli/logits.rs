@@ -5,6 +5,7 @@ use std::fmt::Write;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::about::{About, shortest};
 use super::args::{DeviceArgs, LoadArgs};
 use super::look;
 use super::open;
@@ -78,8 +79,11 @@ pub(super) fn run(args: &LogitsArgs, device: &DeviceArgs) -> anyhow::Result<u8> 
     let logits = session.logits()?;
     let top = top(&logits, args.top);
     if args.json {
-        let top: Vec<_> = top.iter().map(|(id, logit)| json!([id, logit, text(&model, *id)])).collect();
-        print_json(&json!({ "ids": ids, "top": top, "logits": logits }))?;
+        let row = |(id, logit): &(usize, f32)| json!([id, shortest(*logit), text(&model, *id)]);
+        let top: Vec<_> = top.iter().map(row).collect();
+        let logits: Vec<f64> = logits.iter().map(|logit| shortest(*logit)).collect();
+        let object = json!({ "ids": ids, "top": top, "logits": logits });
+        print_json(&About::this(Some(&gpu)).before(object))?;
         return Ok(DONE);
     }
     let mut out = format!("after {} {ids:?}:\n", counted(ids.len(), "token"));

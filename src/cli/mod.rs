@@ -3,6 +3,7 @@
 //! Exit codes: 0 done (a closed pipe too), 1 a negative answer (`verify` found something wrong), 2 an error,
 //! 130 stopped with Ctrl-C. One file per command; the commands only put together what the library does.
 
+mod about;
 mod args;
 mod bench;
 mod bench_kernels;
@@ -12,6 +13,7 @@ mod bench_text;
 mod chat;
 mod chat_actions;
 mod chat_commands;
+mod columns;
 mod definition;
 mod devices;
 mod errors;
@@ -27,6 +29,8 @@ mod look;
 mod open;
 mod perplexity;
 mod plan;
+mod plan_instead;
+mod plan_lists;
 mod plan_text;
 mod probe;
 mod profiles;

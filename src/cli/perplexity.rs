@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::about::About;
 use super::args::{DeviceArgs, LoadArgs};
 use super::open::{self, note, tell};
 use super::subject::DEMO;
@@ -82,15 +83,14 @@ pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<
     }
     let result = result?;
     if args.json {
-        print_json(&json!({
+        print_json(&About::this(Some(&gpu)).before(json!({
             "ppl": result.ppl,
             "nll": result.nll,
             "nll_error": result.nll_error,
             "tokens": result.tokens,
             "windows": result.windows,
             "window_tokens": match windows { Windows::Plain(n) | Windows::Half(n) => n },
-            "adapter": gpu.facts().id(),
-        }))?;
+        })))?;
     } else {
         print(&format!(
             "perplexity {:.4} ± {:.4} (mean NLL {:.6} over {} in {})\n",

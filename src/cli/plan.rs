@@ -2,39 +2,38 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::about::About;
 use super::args::{DeviceArgs, LoadArgs};
 use super::bench::MOST_POSITIONS;
+use super::plan_instead::{alternative, smaller_shape, usable_shape};
 use super::subject::{DEMO, Subject};
 use super::values::{positive, whole, whole_of};
-use super::{DONE, NEGATIVE, open, plan_text, print, print_json, profiles};
+use super::{DONE, NEGATIVE, open, plan_lists, plan_text, print, print_json, profiles};
 use crate::base::{DType, KvType};
 use crate::engine::memory;
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
 use crate::gpu::Gpu;
 use crate::gpu::graph::State;
-use crate::model::shapes;
-use crate::plan::choose::{self, Aim, Choice, Goal};
+use crate::plan::choose::{self, Aim, Goal};
 use crate::plan::history::History;
 use crate::plan::machine::{Load, Machine, SPEC_CHUNK};
-use crate::plan::memory::{self as plan_memory, Budget, Sizes};
+use crate::plan::memory::Budget;
 use crate::plan::profile::Profile;
-use crate::plan::table::{QUANTS, Request, Table, table};
+use crate::plan::table::{Cell, Request, Table, table};
 use crate::plan::weights::Matrices;
-use crate::plan::{formulas, hardware};
+use crate::plan::{formulas, hardware, published};
 use crate::probe::Wanted;
 
 /// Prompt when none is given, if the context has room for it.
 const DEFAULT_PROMPT: usize = 512;
-/// Shortest context that is offered when nothing else fits.
-const SHORTEST_CONTEXT: usize = 256;
 
 #[derive(Args)]
 pub(super) struct PlanArgs {
-    /// A model folder or .gguf file, a config.json or GGUF header alone, shape:NAME[:quant], or demo
+    /// A model folder or .gguf file, a config.json or GGUF header alone, shape:NAME[:quant] (shape:list: all), or demo
     #[arg(value_name = "MODEL", default_value = DEMO)]
     pub(super) model: String,
     /// Tokens of the prompt; speeds are those right behind it [default: 512, at most half the context]
@@ -86,7 +85,7 @@ pub(super) struct GoalArgs {
     /// throughput (speed of all together) or cost (per token) [default: quality]
     #[arg(long, value_enum, value_name = "AIM")]
     pub(super) goal: Option<AimArg>,
-    /// Fewest tokens per second for every sequence
+    /// Fewest tokens per second for every sequence [default, without --max-ttft: 5, and prompts read at 20]
     #[arg(long, value_name = "TOK/S", value_parser = positive)]
     pub(super) min_tps: Option<f64>,
     /// Longest time to the first token, seconds
@@ -122,7 +121,8 @@ impl GoalArgs {
             Some(AimArg::Throughput) => Aim::Throughput,
             Some(AimArg::Cost) => Aim::Cost,
         };
-        Ok(Goal { aim, min_tok_s: self.min_tps, max_first_token_s: self.max_ttft, users: self.users })
+        let (min_tok_s, max_first_token_s) = (self.min_tps, self.max_ttft);
+        Ok(Goal { aim, min_tok_s, max_first_token_s, users: self.users, usable: false })
     }
 }
 
@@ -145,12 +145,15 @@ impl Target {
 
 /// Runs the command.
 pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
-    if args.spec.as_deref() == Some("list") {
-        let name = |h: hardware::Hardware| format!("{}\n", h.name);
-        print(&hardware::all().map(name).collect::<String>())?;
+    if args.spec.as_deref() == Some(plan_lists::LIST) {
+        print(&plan_lists::machines())?;
         return Ok(DONE);
     }
-    let goal = args.goal.goal()?;
+    if plan_lists::asks_for_shapes(&args.model) {
+        print(&plan_lists::shapes()?)?;
+        return Ok(DONE);
+    }
+    let goal = args.goal.goal()?.or_usable();
     let subject = Subject::of(&args.model)?;
     let setting = Setting::of(args, &subject, &goal)?;
     let gpu = match args.spec.is_none() && args.profile.is_none() {
@@ -171,26 +174,32 @@ pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
         None => alternative(&make, &setting, &made, &goal)?,
     };
     let quality = subject.quality();
+    let smaller = match (&choice, &alternative) {
+        (Some(_), _) => None,
+        (None, Some(_)) if goal.usable => usable_shape(&subject, &target, &setting, &goal),
+        (None, Some(_)) => None,
+        (None, None) => smaller_shape(&subject, &target.budget, &setting, target.chunk)?,
+    };
     if args.json {
-        print_json(&json!({
+        let object = json!({
             "model": subject.described.name,
             "goal": goal,
             "choice": choice.as_ref().map(|c| json!({"cell": made.cells[c.index], "reason": c.reason})),
             "nearest": alternative.as_ref().map(|a| json!({"context": a.context, "reason": a.reason})),
+            "smaller": smaller,
+            "above_light": made.cells.iter().any(Cell::is_above_light),
             "table": made,
             "machine": target.machine,
             "quality": quality,
-        }))?;
+            "published_quality": quality.is_none().then(published_quality),
+        });
+        print_json(&About::this(gpu.as_ref()).before(object))?;
     } else {
         print(&plan_text::text(&subject, &target, &made, choice.as_ref(), quality.as_ref()))?;
     }
     if choice.is_some() {
         return Ok(DONE);
     }
-    let smaller = match alternative {
-        Some(_) => None,
-        None => smaller_shape(&subject, &target.budget, &setting, target.chunk)?,
-    };
     open::note(&plan_text::refusal(&made, &goal, alternative.as_ref(), smaller.as_deref()));
     Ok(NEGATIVE)
 }
@@ -223,40 +232,25 @@ fn refuse_unmeasured(
                 })
             })
             .collect();
-        print_json(&json!({
+        let object = json!({
             "model": subject.described.name, "goal": goal, "choice": null, "nearest": smaller, "cells": misfits,
             "budget": target.budget,
-        }))?;
+        });
+        print_json(&About::this(Some(gpu)).before(object))?;
     }
     Ok(true)
 }
 
-/// The largest published shape that would fit, with its best quantization that does.
-fn smaller_shape(
-    subject: &Subject,
-    budget: &Budget,
-    setting: &Setting,
-    chunk: usize,
-) -> anyhow::Result<Option<String>> {
-    let mut best: Option<(u64, String)> = None;
-    for name in shapes::names() {
-        let spec = shapes::find(name)?;
-        if spec.n_params() >= subject.spec().n_params() {
-            continue;
-        }
-        let context = setting.context.min(spec.max_context);
-        let sizes = Sizes { context, chunk, sequences: 1, kv: setting.kv };
-        let fits = QUANTS.into_iter().find(|quant| {
-            let matrices = Matrices::of(&spec, &|_| DType::F16, Some(*quant));
-            let needs = plan_memory::needs(&spec, &matrices, sizes);
-            plan_memory::misfit(&spec, &matrices, sizes, &needs, budget).is_none()
-        });
-        let Some(quant) = fits else { continue };
-        if best.as_ref().is_none_or(|(params, _)| spec.n_params() > *params) {
-            best = Some((spec.n_params(), format!("shape:{name}:{quant} with --ctx {context}")));
-        }
-    }
-    Ok(best.map(|(_, text)| text))
+/// What others published of quantizations' quality, for programs.
+fn published_quality() -> Value {
+    let row = |row: published::Published| {
+        json!({
+            "quant": row.quant.name(), "mix": row.mix, "ppl": row.ppl, "ppl_ratio": row.ppl_ratio(),
+            "kl_mean": row.kl_mean,
+        })
+    };
+    let rows: Vec<Value> = published::TABLE.into_iter().map(row).collect();
+    json!({ "model": published::MODEL, "source": published::SOURCE, "rows": rows })
 }
 
 /// What is varied and what is fixed.
@@ -328,15 +322,15 @@ fn target(
     let power = |watts: Option<f64>| Some(formulas::price_from_watts(watts?, kwh?));
     let limit = args.load.memory;
     if let Some(spec) = &args.spec {
-        let hardware = hardware::parse(spec)?;
+        let hardware = hardware::parse(spec).context("--spec (list: all machines known by name)")?;
         let price_per_hour = price.or_else(|| power(watts.or(hardware.watts))).or(hardware.price_per_hour);
         let (bytes, source) = match limit {
-            Some(bytes) => (bytes, "--memory".to_owned()),
+            Some(bytes) => (bytes, plan_text::MEMORY_FLAG.to_owned()),
             None => {
                 let bytes = (hardware.memory_bytes as f64 * hardware.usable_memory) as u64;
                 let source = format!(
-                    "{} % of the data sheet's {}",
-                    choose::figure(hardware.usable_memory * 100.0),
+                    "{:.0} % of the data sheet's {}",
+                    hardware.usable_memory * 100.0,
                     choose::bytes(hardware.memory_bytes)
                 );
                 (bytes, source)
@@ -443,42 +437,4 @@ pub(super) fn table_of(subject: &Subject, target: &Target, setting: &Setting) ->
             history: target.history.as_ref(),
         },
     )?)
-}
-
-/// What could be had instead.
-pub(super) struct Alternative {
-    /// Positions per sequence.
-    pub(super) context: usize,
-    /// Which, and what it gives.
-    pub(super) reason: String,
-}
-
-/// When nothing meets the goal: the nearest that fits, with a shorter context if it must be.
-fn alternative(
-    make: &dyn Fn(&Setting) -> anyhow::Result<Table>,
-    setting: &Setting,
-    made: &Table,
-    goal: &Goal,
-) -> anyhow::Result<Option<Alternative>> {
-    if let Some(Choice { reason, .. }) = choose::nearest(made, goal) {
-        return Ok(Some(Alternative { context: setting.context, reason }));
-    }
-    let mut shorter = setting.clone();
-    // Fewer sequences before a shorter context.
-    shorter.batches.insert(0, 1);
-    shorter.batches.dedup();
-    if let Some(Choice { reason, .. }) =
-        choose::nearest(&make(&shorter)?, &Goal { users: goal.users, ..Goal::default() })
-    {
-        return Ok(Some(Alternative { context: shorter.context, reason }));
-    }
-    while shorter.context / 2 >= SHORTEST_CONTEXT {
-        shorter.context /= 2;
-        shorter.prompt = shorter.prompt.min(shorter.context / 2);
-        let goal = Goal { users: goal.users, ..Goal::default() };
-        if let Some(Choice { reason, .. }) = choose::nearest(&make(&shorter)?, &goal) {
-            return Ok(Some(Alternative { context: shorter.context, reason }));
-        }
-    }
-    Ok(None)
 }

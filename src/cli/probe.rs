@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
+use super::about::About;
 use super::args::DeviceArgs;
 use super::{DONE, open, print, print_json, profiles};
 use crate::engine::model::default_chunk;
@@ -48,13 +49,13 @@ pub(super) fn run(args: &ProbeArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
         if !args.json {
             print(&text(&profile))?;
         }
-        all.push(profile);
+        all.push(About::this(Some(&gpu)).before(serde_json::to_value(&profile)?));
     }
     if all.is_empty() {
         anyhow::bail!("no adapter could be measured");
     }
     // One adapter: one profile, as `--profile` reads it.
-    let one = || if all.len() == 1 { serde_json::to_value(&all[0]) } else { serde_json::to_value(&all) };
+    let one = || if all.len() == 1 { Ok(all[0].clone()) } else { serde_json::to_value(&all) };
     if let Some(path) = &args.out {
         let mut json = serde_json::to_string_pretty(&one()?)?;
         json.push('\n');

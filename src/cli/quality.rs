@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
+use super::about::About;
 use super::args::{DeviceArgs, LoadArgs, byte_count};
 use super::look::{self, Looked};
 use super::open::{self, bytes, note, tell};
@@ -85,9 +86,8 @@ pub(super) fn run(args: &QualityArgs, device: &DeviceArgs) -> anyhow::Result<u8>
     if args.json {
         let mut json = serde_json::to_value(&report)?;
         json["model"] = json!(model());
-        json["adapter"] = json!(gpu.facts().id());
         json["n_params"] = json!(spec.n_params());
-        print_json(&json)?;
+        print_json(&About::this(Some(&gpu)).before(json))?;
     } else {
         print(&table(&report, spec.n_params()))?;
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::about::{About, shortest};
 use crate::engine::{GenerateOptions, Generation, Session};
 use crate::gpu::graph::State;
 
@@ -99,14 +100,13 @@ pub(super) fn object(
 ) -> Value {
     let (loaded, spec) = (session.model(), session.model().spec());
     let graph = &session.graphs().decode;
-    json!({
+    About::this(Some(loaded.gpu())).before(json!({
         "text": done.text,
         "ids": done.ids,
         "finish": done.finish,
         "prompt_ids": prompt_ids,
         "timings": rates,
         "timeline": done.timeline,
-        "adapter": loaded.gpu().facts(),
         "adapter_reason": loaded.gpu().why(),
         "shader_checks": loaded.gpu().is_checked(),
         "model": {
@@ -124,12 +124,12 @@ pub(super) fn object(
             "weight_bytes": graph.bytes(),
         },
         "sampling": {
-            "temperature": options.sampler.temperature,
+            "temperature": shortest(options.sampler.temperature),
             "top_k": options.sampler.top_k,
-            "top_p": options.sampler.top_p,
-            "min_p": options.sampler.min_p,
-            "repeat_penalty": options.sampler.repeat_penalty,
+            "top_p": shortest(options.sampler.top_p),
+            "min_p": shortest(options.sampler.min_p),
+            "repeat_penalty": shortest(options.sampler.repeat_penalty),
             "seed": options.sampler.seed,
         },
-    })
+    }))
 }

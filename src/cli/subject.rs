@@ -7,8 +7,8 @@ use crate::base::DType;
 use crate::engine::model::DEMO_FILES;
 use crate::engine::quality::{self, QualityReport};
 use crate::formats::{Archive, Header};
-use crate::model::shapes::ShapeRef;
-use crate::model::{Described, ModelSpec};
+use crate::model::shapes::{PREFIX, ShapeRef};
+use crate::model::{Described, ModelError, ModelSpec};
 use crate::plan::table::QUANTS;
 
 /// Name of the built-in model.
@@ -17,6 +17,17 @@ pub(super) const DEMO: &str = "demo";
 /// Does it mean the built-in model? A file or folder of that name goes first.
 pub(super) fn is_demo(path: &Path) -> bool {
     path.as_os_str() == DEMO && !path.exists()
+}
+
+/// The shape that somebody means who left out its prefix.
+fn likely_shape(text: &str) -> Option<String> {
+    match ShapeRef::parse(&format!("{PREFIX}{text}"))? {
+        Ok(shape) => Some(shape.to_string()),
+        Err(ModelError::UnknownShape { nearest, .. }) => {
+            nearest.first().map(|name| format!("{PREFIX}{name}"))
+        }
+        Err(_) => None,
+    }
 }
 
 /// A model, known well enough to plan it.
@@ -52,6 +63,9 @@ impl Subject {
             let shape = shape?;
             let described = Described::from_shape(&shape)?;
             return Ok(Subject { described, weights: Weights::Random, quant: shape.quant });
+        }
+        if let (false, Some(shape)) = (Path::new(text).exists(), likely_shape(text)) {
+            anyhow::bail!("{text}: no such file or folder; did you mean {shape}?");
         }
         let path = find::path(text)?;
         let described = Described::from_header(&Header::open(&path)?)?;

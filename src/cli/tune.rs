@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::about::About;
 use super::args::DeviceArgs;
 use super::bench_text::table;
 use super::subject::Subject;
@@ -94,10 +95,9 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
         if !args.json {
             print(&text(&gpu, &found, args.check))?;
         }
-        objects.push(json!({
-            "anygpu": env!("CARGO_PKG_VERSION"), "unix_time": unix_time(), "adapter": gpu.facts(),
-            "check": args.check, "layer": layer, "classes": found,
-        }));
+        objects.push(About::this(Some(&gpu)).before(json!({
+            "unix_time": unix_time(), "check": args.check, "layer": layer, "classes": found,
+        })));
     }
     if args.forget {
         return Ok(DONE);

@@ -7,7 +7,7 @@ use crate::base::AdapterFacts;
 use crate::gpu::graph::Split;
 use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
 use crate::kernels::attend_merge;
-use crate::kernels::attention::{self, Geometry, Tokens};
+use crate::kernels::attention::{self, Geometry, Tokens, unusual};
 use crate::kernels::check::{self, Check, Want};
 use crate::kernels::kv::KvType;
 use crate::kernels::reduce::{self, Reduce};
@@ -290,12 +290,11 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                 for output in [Output::Attention, Output::K, Output::V, Output::Nan] {
                     let Geometry { heads, kv_heads, head_dim, kv, .. } = geometry;
                     let label = format!(
-                        "{output:?} of {heads}/{kv_heads} heads of {head_dim}, rotary {}{}{}, {tokens:?}, window {window}, \
-                         kv {}, × {size}, {splits} splits",
-                        rope.rotary,
-                        if rope.interleaved { " interleaved" } else { "" },
-                        if rope.qk_norm { " normed" } else { "" },
-                        kv.name()
+                        "{output}, heads {heads}/{kv_heads} of {head_dim}, {}, {} cache, {tokens}{}{}",
+                        rope.rotation(),
+                        kv.name(),
+                        if splits > 1 { format!(", {splits} splits") } else { String::new() },
+                        unusual(window, size),
                     );
                     let usual = [(9, 64), (10, 128)].contains(&(heads, head_dim)) && kv != KvType::F32;
                     let quick = usual && matches!(tokens, Tokens::Each(&[130, ..]));
@@ -324,7 +323,7 @@ pub fn checks_of(reduce: Reduce, subgroup: Option<u32>, splits: u32) -> Vec<Chec
         for tokens in [Tokens::Run { pos: 259, n: 1 }, Tokens::Each(&[130, 0, 64, 259, 7])] {
             let variant = Variant { rope: rope_kv::Variant { reduce, ..rope }, subgroup };
             let case = Case { variant, tokens, size: 1.0, splits, output: Output::Attention };
-            let label = format!("{tokens:?}, kv {}, {splits} splits", rope.geometry.kv.name());
+            let label = format!("{} cache, {tokens}, {splits} splits", rope.geometry.kv.name());
             checks.push(Check::new(kernel, kernel, label, move |gpu| case.run(gpu)));
         }
     }
@@ -339,6 +338,17 @@ enum Output {
     V,
     /// Whether NaN in the first query shows in all of its head's attention.
     Nan,
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Output::Attention => "attention",
+            Output::K => "K written",
+            Output::V => "V written",
+            Output::Nan => "NaN passed on",
+        })
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -137,6 +137,29 @@ pub enum Tokens {
     Each(&'static [usize]),
 }
 
+impl std::fmt::Display for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Tokens::Run { pos, n: 1 } => write!(f, "1 token at {pos}"),
+            Tokens::Run { pos, n } => write!(f, "{n} tokens from {pos}"),
+            Tokens::Each(positions) => {
+                write!(f, "{} sequences", positions.len())?;
+                for (i, pos) in positions.iter().enumerate() {
+                    write!(f, "{} {pos}", if i == 0 { " at" } else { "," })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `, window 70, values × 4` of a check's name: what is not as usual.
+pub(super) fn unusual(window: usize, size: f32) -> String {
+    let window = if window > 0 { format!(", window {window}") } else { String::new() };
+    let size = if size == 1.0 { String::new() } else { format!(", values × {size}") };
+    window + &size
+}
+
 impl Tokens {
     /// How many.
     pub fn count(self) -> usize {
@@ -196,10 +219,8 @@ pub fn check(
     step: impl Fn(&Gpu, Attention<'_>) -> Result<Step, GpuError> + Send + Sync + 'static,
 ) -> Check {
     let Geometry { heads, kv_heads, head_dim, window, kv, .. } = geometry;
-    let label = format!(
-        "{heads}/{kv_heads} heads of {head_dim}, {tokens:?}, window {window}, kv {}, × {size}",
-        kv.name()
-    );
+    let unusual = unusual(window, size);
+    let label = format!("heads {heads}/{kv_heads} of {head_dim}, {} cache, {tokens}{unusual}", kv.name());
     let n = tokens.count();
     Check::new(kernel, class, label, move |gpu| {
         let (q_stride, out_stride) = (heads * head_dim + 3, heads * head_dim + 7);

@@ -39,6 +39,16 @@ pub enum Act {
     GeluErf,
 }
 
+impl std::fmt::Display for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Act::Silu => "SiLU",
+            Act::GeluTanh => "GELU (tanh)",
+            Act::GeluErf => "GELU (erf)",
+        })
+    }
+}
+
 impl Act {
     /// All activations.
     pub const ALL: [Act; 3] = [Act::Silu, Act::GeluTanh, Act::GeluErf];
@@ -117,7 +127,7 @@ pub fn checks() -> Vec<Check> {
     for act in Act::ALL {
         for inter in [1usize, 63, 64, 65, 1757] {
             for size in [1.0f32, 30.0, 2e4] {
-                let label = format!("{act:?} [2, {inter}] × {size:e}");
+                let label = format!("{act} [2, {inter}], values × {size}");
                 let run = move |gpu: &Gpu| run_case(gpu, act, inter, size);
                 checks.push(Check::new("glu", "glu", label, run).quick(inter == 65));
             }

@@ -148,7 +148,7 @@ impl std::fmt::Display for Form {
         match self {
             Form::Plain | Form::Epilogue => Ok(()),
             Form::Norm => write!(f, ", normed"),
-            Form::NormGlu(act) => write!(f, ", normed, {act:?}"),
+            Form::NormGlu(act) => write!(f, ", normed, {act}"),
         }
     }
 }

@@ -66,7 +66,8 @@ pub fn checks() -> Vec<Check> {
     for (window, pos) in [(1, 0), (64, 0), (64, 10), (64, 300), (7, 300), (MOST, 300), (MOST, MOST - 1)] {
         for penalty in [1.3f32, 0.5, 2e-38] {
             for of_logits in [true, false] {
-                let label = format!("{penalty}, the last {window} at {pos}, logits {of_logits}");
+                let of = if of_logits { "logits" } else { "what was said" };
+                let label = format!("{of}, factor {penalty}, the last {window} at {pos}");
                 let run = move |gpu: &Gpu| run_case(gpu, window, pos, penalty, of_logits);
                 checks.push(Check::new("penalize", "penalize", label, run).quick(window == 7 && of_logits));
             }

@@ -95,7 +95,7 @@ pub fn checks(subgroups: bool) -> Vec<Check> {
         for cols in [1usize, 2, 64, 127, 128, 129, 1757, 4096] {
             for (size, first_logit) in [(1.0f32, 0u32), (3e4, 1), (1e-8, 0)] {
                 let class = format!("reduce/{}", reduce.name());
-                let label = format!("[3, {cols}] × {size:e}, from row {first_logit}");
+                let label = format!("[3, {cols}], values × {size}, from row {first_logit}");
                 let quick = cols == 129 && size == 1.0;
                 let check = Check::new("rms_norm", class, label, move |gpu| {
                     run_case(gpu, reduce, cols, size, first_logit)

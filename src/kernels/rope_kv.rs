@@ -57,6 +57,14 @@ pub struct Variant {
     pub reduce: Reduce,
 }
 
+impl Variant {
+    /// `rotary 64, interleaved, normed`, as checks are named.
+    pub(super) fn rotation(self) -> String {
+        let order = if self.interleaved { ", interleaved" } else { "" };
+        format!("rotary {}{order}{}", self.rotary, if self.qk_norm { ", normed" } else { "" })
+    }
+}
+
 /// The snippet that tells which elements of a head turn together.
 pub fn rotary() -> Snippet {
     snippet!("shared/rotary.wgsl")
@@ -177,11 +185,9 @@ pub fn checks(subgroups: bool) -> Vec<Check> {
             for output in 0..3 {
                 let Geometry { heads, kv_heads, head_dim, kv, .. } = variant.geometry;
                 let label = format!(
-                    "{} of {heads}/{kv_heads} heads of {head_dim}, rotary {}{}{}, {tokens:?}, kv {}",
-                    ["q", "k", "v"][output],
-                    variant.rotary,
-                    if variant.interleaved { " interleaved" } else { "" },
-                    if variant.qk_norm { ", norm" } else { "" },
+                    "{}, heads {heads}/{kv_heads} of {head_dim}, {}, {} cache, {tokens}",
+                    ["Q", "K", "V"][output],
+                    variant.rotation(),
                     kv.name()
                 );
                 let quick = head_dim == 128 && tokens.count() == 5;

@@ -18,12 +18,20 @@ pub enum ModelError {
         supported: &'static str,
     },
     /// No shape of that name.
-    #[error("no model shape is called '{found}': did you mean {}?", nearest.join(", "))]
+    #[error(
+        "no model shape is called '{found}': {}; `anygpu plan shape:list` lists all",
+        match nearest.is_empty() {
+            true => format!("there are shapes of {}", families.join(", ")),
+            false => format!("did you mean {}?", nearest.join(", ")),
+        }
+    )]
     UnknownShape {
         /// As it was asked for.
         found: String,
-        /// Names that come near it, nearest first; all when nothing was asked for.
+        /// Names that are likely meant, nearest first; may be empty.
         nearest: Vec<&'static str>,
+        /// Families there are shapes of.
+        families: Vec<&'static str>,
     },
     /// A tensor the architecture needs is not in the file.
     #[error("tensor {tensor} is missing")]

@@ -15,6 +15,8 @@ use crate::base::DType;
 pub const PREFIX: &str = "shape:";
 /// Types that a shape can be asked for in.
 pub const QUANTS: [DType; 6] = [DType::F16, DType::Q8_0, DType::Q6K, DType::Q5K, DType::Q4K, DType::Q4_0];
+/// Characters of an unknown name that an error repeats.
+const MOST_ECHOED: usize = 60;
 /// Most names in "did you mean".
 const SUGGESTIONS: usize = 3;
 
@@ -178,9 +180,11 @@ impl fmt::Display for ShapeRef {
 
 fn find_row(name: &str) -> Result<&'static Row, ModelError> {
     let wanted = plain(name);
-    ROWS.iter()
-        .find(|row| plain(row.name) == wanted)
-        .ok_or_else(|| ModelError::UnknownShape { found: name.trim().to_owned(), nearest: nearest(&wanted) })
+    ROWS.iter().find(|row| plain(row.name) == wanted).ok_or_else(|| ModelError::UnknownShape {
+        found: name.trim().chars().take(MOST_ECHOED).collect(),
+        nearest: nearest(&wanted),
+        families: families(),
+    })
 }
 
 /// Lower case, letters and digits only.
@@ -188,14 +192,27 @@ fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// The names that differ least, nearest first; all of them when there is nothing to compare with.
+/// Families, in the order of [`names`]: what stands before a name's size.
+pub fn families() -> Vec<&'static str> {
+    let mut all: Vec<&str> = names().filter_map(|name| Some(name.rsplit_once('-')?.0)).collect();
+    all.dedup();
+    all
+}
+
+/// The names that are likely meant, nearest first: what begins as `wanted` does, and what differs from it in few
+/// characters. Empty when there are none.
 fn nearest(wanted: &str) -> Vec<&'static str> {
-    let mut all: Vec<&str> = names().collect();
-    if wanted.is_empty() {
-        return all;
-    }
-    // What begins with what was typed comes first: `qwen3` means the Qwen3 models.
-    all.sort_by_cached_key(|name| (!plain(name).starts_with(wanted), distance(&plain(name), wanted)));
+    // `qwen3` means the Qwen3 models; a character in four may be wrong, and the size too.
+    let key = |name: &str| {
+        let plain = plain(name);
+        (!plain.starts_with(wanted), distance(&plain, wanted))
+    };
+    let likely = |name: &&str| {
+        let (other, distance) = key(name);
+        !wanted.is_empty() && (!other || distance <= wanted.len().min(plain(name).len()) / 4)
+    };
+    let mut all: Vec<&str> = names().filter(likely).collect();
+    all.sort_by_cached_key(|name| key(name));
     all.truncate(SUGGESTIONS);
     all
 }
@@ -229,6 +246,25 @@ mod tests {
         {
             assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn suggestions_are_those_that_are_likely_meant() {
+        for (typed, expected) in [
+            ("qwen3", &["Qwen3-8B", "Qwen3-4B"][..]),
+            ("llama 3.1", &["Llama-3.1-8B", "Llama-3.1-70B"]),
+            ("Lama-3.1-8B", &["Llama-3.1-8B"]),
+            ("smollm-135m", &["SmolLM2-135M"]),
+            ("Gemma-7B", &[]),
+            ("phi-4", &[]),
+            ("x", &[]),
+            ("", &[]),
+        ] {
+            let found = nearest(&plain(typed));
+            assert!(expected.iter().all(|name| found.contains(name)), "{typed}: {found:?}");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{typed}: {found:?}");
+        }
+        assert_eq!(families()[..3], ["SmolLM2", "TinyLlama", "Llama-3.2"]);
     }
 
     #[test]

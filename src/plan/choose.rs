@@ -30,6 +30,21 @@ pub struct Goal {
     pub max_first_token_s: Option<f64>,
     /// Sequences to be served at once: fewer is no choice.
     pub users: Option<usize>,
+    /// Is what is too slow to use no choice? See [`Goal::or_usable`].
+    #[serde(default)]
+    pub usable: bool,
+}
+
+/// Fewest tokens per second for every sequence that are of use when nobody named a target: as fast as people read.
+pub const USABLE_TOK_S: f64 = 5.0;
+/// Fewest tokens per second of a prompt that are of use when nobody named a target: 512 tokens within 26 s.
+pub const USABLE_PROMPT_TOK_S: f64 = 20.0;
+
+impl Goal {
+    /// With the least speeds of use as limits, unless the goal names a speed or a time of its own.
+    pub fn or_usable(self) -> Goal {
+        Goal { usable: self.min_tok_s.is_none() && self.max_first_token_s.is_none(), ..self }
+    }
 }
 
 /// A choice.
@@ -48,6 +63,7 @@ enum Flaw {
     TooSlow,
     TooLate,
     TooFew,
+    Unusable,
 }
 
 fn flaw(cell: &Cell, goal: &Goal) -> Option<Flaw> {
@@ -63,9 +79,21 @@ fn flaw(cell: &Cell, goal: &Goal) -> Option<Flaw> {
         Some(Flaw::TooSlow)
     } else if !meets(-cell.first_token_s, goal.max_first_token_s.map(|s| -s)) {
         Some(Flaw::TooLate)
+    } else if goal.usable && !is_usable(cell) {
+        Some(Flaw::Unusable)
     } else {
         None
     }
+}
+
+/// Is it fast enough for a conversation, whatever else is wished?
+pub fn is_usable(cell: &Cell) -> bool {
+    cell.decode_tok_s >= USABLE_TOK_S && cell.prompt_tok_s >= USABLE_PROMPT_TOK_S
+}
+
+/// A cell's speed for people; none where it would be above the speed of light.
+fn rate(cell: &Cell, tok_s: f64) -> String {
+    if cell.is_above_light() { "?".to_owned() } else { figure(tok_s) }
 }
 
 /// How good a cell is, the larger the better, compared in order.
@@ -120,7 +148,7 @@ fn but(rival: &Cell, goal: &Goal) -> String {
         Some(Flaw::Misfit) => format!("{name} would not fit ({})", misfit_text(rival)),
         Some(Flaw::TooSlow) => format!(
             "{name} would fit but predicts {} tok/s, under your {}",
-            figure(rival.decode_tok_s),
+            rate(rival, rival.decode_tok_s),
             figure(goal.min_tok_s.unwrap_or(0.0))
         ),
         Some(Flaw::TooLate) => format!(
@@ -128,7 +156,16 @@ fn but(rival: &Cell, goal: &Goal) -> String {
             figure(rival.first_token_s),
             figure(goal.max_first_token_s.unwrap_or(0.0))
         ),
+        Some(Flaw::Unusable) => format!("{name} would fit but is too slow to use ({})", slow_text(rival)),
         Some(Flaw::TooFew) | None => format!("{name} is no better"),
+    }
+}
+
+/// `2.1 tok/s, under 5`; of a prompt's speed where that is what is too slow.
+pub fn slow_text(cell: &Cell) -> String {
+    match cell.decode_tok_s >= USABLE_TOK_S {
+        true => format!("{} prompt tok/s, under {USABLE_PROMPT_TOK_S}", figure(cell.prompt_tok_s)),
+        false => format!("{} tok/s, under {USABLE_TOK_S}", figure(cell.decode_tok_s)),
     }
 }
 
@@ -141,21 +178,26 @@ fn praise(chosen: &Cell, table: &Table, goal: &Goal) -> String {
         }
         Aim::Quality if all_fit => "the best quality there is, and it fits".to_owned(),
         Aim::Quality => "the best quality that fits".to_owned(),
-        Aim::Latency => format!("the fastest for one sequence, {} tok/s", figure(chosen.decode_tok_s)),
-        Aim::Throughput => format!("the most together, {} tok/s", figure(chosen.together_tok_s)),
+        Aim::Latency => format!("the fastest for one sequence, {} tok/s", rate(chosen, chosen.decode_tok_s)),
+        Aim::Throughput => format!("the most together, {} tok/s", rate(chosen, chosen.together_tok_s)),
         Aim::Cost => match chosen.usd_per_million_completion {
             Some(usd) => format!("the cheapest, ${} per million tokens", figure(usd)),
             None => {
-                format!("the cheapest per token: the most together, {} tok/s", figure(chosen.together_tok_s))
+                let together = rate(chosen, chosen.together_tok_s);
+                format!("the cheapest per token: the most together, {together} tok/s")
             }
         },
     }
 }
 
-/// `weights of 13.5 GB, 7.2 GB available for them`
+/// `needs 15.2 GiB of 11.2 GiB, weights alone 14 GiB`
 pub fn misfit_text(cell: &Cell) -> String {
     cell.misfit.as_ref().map_or_else(String::new, |misfit| {
-        format!("{} of {}, {} available", misfit.part, bytes(misfit.bytes), bytes(misfit.available))
+        let [part, needed, available] = [misfit.bytes, misfit.needed, misfit.available].map(bytes);
+        match misfit.is_of_binding() {
+            true => format!("{} of {part}, and the adapter binds at most {available} at once", misfit.part),
+            false => format!("needs {needed} of {available}, {} alone {part}", misfit.part),
+        }
     })
 }
 
@@ -167,34 +209,44 @@ pub fn nearest(table: &Table, goal: &Goal) -> Option<Choice> {
     // As many users as can be: all of them, or the largest batch that fits.
     let most = fitting.clone().map(|(_, cell)| cell.batch).max().unwrap_or(1);
     let users = goal.users.unwrap_or(1).min(most);
-    let enough = fitting.filter(|(_, cell)| cell.batch >= users);
+    // Backwards, because of equals the last is taken: the best quality.
+    let enough = fitting.filter(|(_, cell)| cell.batch >= users).rev();
     let (index, cell) = match (goal.min_tok_s, goal.max_first_token_s) {
         (None, Some(_)) => enough.min_by(|a, b| a.1.first_token_s.total_cmp(&b.1.first_token_s)),
         (Some(_), _) => enough.max_by(|a, b| a.1.decode_tok_s.total_cmp(&b.1.decode_tok_s)),
+        (None, None) if goal.usable => enough.max_by(|a, b| usability(a.1).total_cmp(&usability(b.1))),
         (None, None) => best(enough, Aim::Quality),
     }?;
     let reason = format!(
         "{}: {} tok/s, first token after {} s",
         cell_name(cell),
-        figure(cell.decode_tok_s),
+        rate(cell, cell.decode_tok_s),
         figure(cell.first_token_s)
     );
     Some(Choice { index, reason })
 }
 
+/// How near a cell comes to being of use: 1 or more is.
+fn usability(cell: &Cell) -> f64 {
+    (cell.decode_tok_s / USABLE_TOK_S).min(cell.prompt_tok_s / USABLE_PROMPT_TOK_S)
+}
+
+/// Smaller numbers are written with their exponent.
+const LEAST_EXPONENT: i32 = -4;
+
 /// Three significant digits.
 pub fn figure(value: f64) -> String {
-    match value.abs() {
-        v if !v.is_finite() => format!("{value}"),
-        0.0 => "0".to_owned(),
-        v if v >= 100.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        v if v >= 1.0 => format!("{value:.2}"),
-        v => {
-            let digits = (2.0 - v.log10().floor()).clamp(0.0, 12.0) as usize;
-            format!("{value:.digits$}")
-        }
+    if !value.is_finite() || value == 0.0 {
+        return format!("{value}");
     }
+    // The exponent after rounding, so that 9.997 has as many digits as 10.
+    let rounded = format!("{value:.2e}");
+    let exponent: i32 = rounded.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
+    if exponent < LEAST_EXPONENT {
+        return rounded;
+    }
+    let digits = (2 - exponent).max(0) as usize;
+    format!("{value:.digits$}")
 }
 
 /// `1.5 GiB`, `320 KiB`
@@ -208,4 +260,37 @@ pub fn bytes(n: u64) -> String {
     }
     let digits = usize::from(unit > 0 && value < 100.0 && value.fract() > 0.05);
     format!("{value:.digits$} {}", units[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_significant_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (9.997, "10.0"),
+            (99.96, "100"),
+            (0.9999, "1.00"),
+            (0.09996, "0.100"),
+            (12345.6, "12346"),
+            (-1.234, "-1.23"),
+            (1e-4, "0.000100"),
+            (7.97e-8, "7.97e-8"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(figure(value), text);
+        }
+    }
+
+    #[test]
+    fn a_goal_of_ones_own_sets_the_least_speed_aside() {
+        let none = Goal::default();
+        assert!(none.or_usable().usable);
+        assert!(Goal { users: Some(4), aim: Aim::Throughput, ..none }.or_usable().usable);
+        assert!(!Goal { min_tok_s: Some(0.1), ..none }.or_usable().usable);
+        assert!(!Goal { max_first_token_s: Some(600.0), ..none }.or_usable().usable);
+    }
 }

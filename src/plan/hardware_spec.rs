@@ -58,59 +58,103 @@ const DISPATCH: Key = Key {
     example: "dispatch=4us",
 };
 
-const KEYS: [&Key; 6] = [&BANDWIDTH, &FLOPS, &MEMORY, &PRICE, &WATTS, &DISPATCH];
+const USABLE_FLOPS: Key = Key {
+    name: "usable-flops",
+    range: (0.01, 1.0),
+    what: "a fraction",
+    unit: Unit::Plain,
+    example: "usable-flops=0.5",
+};
+
+const KEYS: [&Key; 7] = [&BANDWIDTH, &FLOPS, &MEMORY, &PRICE, &WATTS, &DISPATCH, &USABLE_FLOPS];
 
 /// The machine that `spec` names or describes:
 ///
 /// - `NAME` of the table, as [`find`] takes it; `NAME*2`: two of them.
 /// - `bandwidth=68GB/s,flops=2.6TFLOPS,memory=8GiB`, in any order and perhaps with `price=` (US dollars per hour),
-///   `watts=` and `dispatch=` (seconds each). Figures are peaks; the default fractions of them count as usable. Plain
-///   numbers are bytes, operations and seconds; `k M G T P` are powers of 1000, `Ki Mi Gi Ti Pi` of 1024.
+///   `watts=`, `dispatch=` (seconds each) and `usable-flops=` (what kernels reach of the peak, 0 to 1). Figures are
+///   peaks; the default fractions of them count as usable. Plain numbers are bytes, operations and seconds;
+///   `k M G T P` are powers of 1000, `Ki Mi Gi Ti Pi` of 1024.
+/// - Both, the name first: `a100-80g*2,flops=312TFLOPS` is that machine with another figure, of one machine.
 pub fn parse(spec: &str) -> Result<Hardware, PlanError> {
-    if spec.contains('=') {
-        return described(spec);
+    let (first, rest) = spec.split_once(',').unwrap_or((spec, ""));
+    if first.contains('=') {
+        return described(&Figures::of(spec)?);
     }
-    let Some((name, count)) = spec.split_once('*') else {
-        return find(spec.trim());
-    };
+    let (name, count) = first.split_once('*').unwrap_or((first, "1"));
     let hardware = find(name.trim())?;
-    match count.trim().parse() {
-        Ok(count @ 1..=MAX_COUNT) => Ok(hardware.times(count)),
-        _ => Err(PlanError::HardwareCount { spec: spec.to_owned(), max: MAX_COUNT }),
+    let Ok(count @ 1..=MAX_COUNT) = count.trim().parse() else {
+        return Err(PlanError::HardwareCount { spec: first.to_owned(), max: MAX_COUNT });
+    };
+    match spec.contains(',') {
+        true => Ok(Figures::of(rest)?.put_into(hardware).times(count)),
+        false => Ok(hardware.times(count)),
     }
 }
 
-fn described(spec: &str) -> Result<Hardware, PlanError> {
-    let mut values: [Option<f64>; KEYS.len()] = [None; KEYS.len()];
-    for part in spec.split(',') {
-        let (name, text) = part.split_once('=').unwrap_or((part, ""));
-        let name = name.trim();
-        let Some(ix) = KEYS.iter().position(|key| key.name.eq_ignore_ascii_case(name)) else {
-            let expected = KEYS.map(|key| key.name).join(", ");
-            return Err(PlanError::HardwareKey { key: name.to_owned(), expected });
-        };
-        if values[ix].replace(value(KEYS[ix], text.trim())?).is_some() {
-            return Err(PlanError::HardwareKeyTwice { key: KEYS[ix].name });
+/// What a specification says of each key.
+#[derive(Default)]
+struct Figures([Option<f64>; KEYS.len()]);
+
+impl Figures {
+    fn of(spec: &str) -> Result<Figures, PlanError> {
+        let mut figures = Figures::default();
+        for part in spec.split(',') {
+            let (name, text) = part.split_once('=').unwrap_or((part, ""));
+            let name = name.trim();
+            let Some(ix) = KEYS.iter().position(|key| key.name.eq_ignore_ascii_case(name)) else {
+                let expected = KEYS.map(|key| key.name).join(", ");
+                return Err(PlanError::HardwareKey { key: name.to_owned(), expected });
+            };
+            if figures.0[ix].replace(value(KEYS[ix], text.trim())?).is_some() {
+                return Err(PlanError::HardwareKeyTwice { key: KEYS[ix].name });
+            }
+        }
+        Ok(figures)
+    }
+
+    /// The machine with these figures in place of its own.
+    fn put_into(&self, mut hardware: Hardware) -> Hardware {
+        let [bandwidth, flops, memory, price_per_hour, watts, dispatch, usable_flops] = self.0;
+        hardware.bandwidth_bytes_s = bandwidth.unwrap_or(hardware.bandwidth_bytes_s);
+        hardware.ops_s = flops.unwrap_or(hardware.ops_s);
+        hardware.memory_bytes = memory.map_or(hardware.memory_bytes, |bytes| bytes as u64); // at most 1e15
+        hardware.dispatch_s = dispatch.unwrap_or(hardware.dispatch_s);
+        hardware.usable_ops = usable_flops.unwrap_or(hardware.usable_ops);
+        hardware.price_per_hour = price_per_hour.or(hardware.price_per_hour);
+        hardware.watts = watts.or(hardware.watts);
+        if memory.is_some() {
+            hardware.sizes_gib.clear();
+        }
+        hardware.source = format!("{}; some figures given by the user", hardware.source);
+        hardware
+    }
+}
+
+fn described(figures: &Figures) -> Result<Hardware, PlanError> {
+    for (key, value) in KEYS.iter().zip(figures.0).take(3) {
+        if value.is_none() {
+            return Err(PlanError::HardwareKeyMissing { key: key.name, example: key.example });
         }
     }
-    let [bandwidth, flops, memory, price_per_hour, watts, dispatch] = values;
-    let needed = |value: Option<f64>, key: &Key| {
-        value.ok_or(PlanError::HardwareKeyMissing { key: key.name, example: key.example })
-    };
-    Ok(Hardware {
+    let nothing = Hardware {
         name: "custom".to_owned(),
         count: 1,
-        bandwidth_bytes_s: needed(bandwidth, &BANDWIDTH)?,
-        ops_s: needed(flops, &FLOPS)?,
-        memory_bytes: needed(memory, &MEMORY)? as u64, // at most 1e15
+        bandwidth_bytes_s: 0.0,
+        ops_s: 0.0,
+        memory_bytes: 0,
+        sizes_gib: Vec::new(),
+        year: None,
         usable_bandwidth: DEFAULT_USABLE_BANDWIDTH,
         usable_ops: DEFAULT_USABLE_OPS,
         usable_memory: 1.0,
-        dispatch_s: dispatch.unwrap_or(DEFAULT_DISPATCH_S),
-        price_per_hour,
-        watts,
-        source: "given by the user; usual fractions, not measured".to_owned(),
-    })
+        dispatch_s: DEFAULT_DISPATCH_S,
+        price_per_hour: None,
+        watts: None,
+        source: String::new(),
+    };
+    let source = "given by the user; usual fractions, not measured".to_owned();
+    Ok(Hardware { source, ..figures.put_into(nothing) })
 }
 
 /// The number that `text` means for a key, within the key's range.
@@ -168,6 +212,10 @@ mod tests {
         assert_eq!(parse(" RTX 4090 ").unwrap().name, "rtx-4090");
         let pair = parse("a100-80g * 2").unwrap();
         assert_eq!((pair.count, pair.memory_bytes), (2, 160 << 30));
+        let faster = parse("a100-80g * 2, flops=312TFLOPS").unwrap();
+        assert_eq!((faster.ops_s, faster.bandwidth_bytes_s), (624e12, pair.bandwidth_bytes_s));
+        assert!(matches!(parse("h100,"), Err(PlanError::HardwareKey { .. })));
+        assert!(matches!(parse("h100,flops=0"), Err(PlanError::HardwareValue { .. })));
         for wrong in ["h100*0", "h100*", "h100*1025", "h100*-1", "h100*1.5", "h100*2*2"] {
             assert!(matches!(parse(wrong), Err(PlanError::HardwareCount { .. })), "{wrong}");
         }

@@ -147,6 +147,14 @@ impl Machine {
         }
     }
 
+    /// Bytes per second at which `bytes` are read again and again at best: as [`Machine::read_bytes_s`], or
+    /// faster where caches were found to hold as much.
+    pub fn read_bytes_s_of(&self, bytes: f64) -> f64 {
+        let Machine::Measured(profile) = self else { return self.read_bytes_s() };
+        let held = profile.read.iter().filter(|sized| sized.bytes as f64 >= bytes);
+        held.map(|sized| sized.bytes_s.value).fold(self.read_bytes_s(), f64::max)
+    }
+
     /// Operations per second at best: f16 where it is faster than f32.
     pub fn ops_s(&self) -> f64 {
         match self {

@@ -65,12 +65,21 @@ pub struct Budget {
 /// Why something does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Misfit {
-    /// The part that is too large: `weights`, `KV cache`, `K cache of one layer` …
+    /// The part that is too large, or the largest part of a sum that is: `weights`, `KV cache`, `K cache of one layer` …
     pub part: String,
     /// Its bytes.
     pub bytes: u64,
-    /// Bytes that there are for it.
+    /// Bytes that are needed where `available` are: of the sum, or of a part that is bound whole.
+    pub needed: u64,
+    /// Bytes that there are: the whole budget, or the most that can be bound.
     pub available: u64,
+}
+
+impl Misfit {
+    /// Is it one buffer that is too large to be bound, whatever memory there is?
+    pub fn is_of_binding(&self) -> bool {
+        self.bytes == self.needed
+    }
 }
 
 /// Rows of logits computed at once.
@@ -150,8 +159,7 @@ pub fn misfit(
         let whole = [("K cache of one layer", cache_bytes(spec, sizes)), ("one row of a matrix", widest_row)];
         for (part, bytes) in whole.into_iter().chain(activations) {
             if bytes > limit {
-                let part = format!("{part} (bound whole, an adapter's limit)");
-                return Some(Misfit { part, bytes, available: limit });
+                return Some(Misfit { part: part.to_owned(), bytes, needed: bytes, available: limit });
             }
         }
     }
@@ -161,6 +169,5 @@ pub fn misfit(
     }
     let parts = [("weights", memory.weights), ("KV cache", memory.kv), ("activations", memory.activations)];
     let (part, bytes) = parts.into_iter().max_by_key(|(_, bytes)| *bytes).expect("three parts");
-    let rest = memory.total() - bytes;
-    Some(Misfit { part: part.to_owned(), bytes, available: available.saturating_sub(rest) })
+    Some(Misfit { part: part.to_owned(), bytes, needed: memory.total(), available })
 }

@@ -4,7 +4,8 @@
 //! names machines whose constants come from data sheets, [`profile`] holds what was measured of an adapter.
 //! [`machine`] turns either into the form's constants for one model ([`weights`], [`memory`]); [`table`] prices every
 //! quantization × batch, [`choose`] picks by a goal and says why. [`history`] corrects by what runs achieved,
-//! [`formulas`] are the counts and prices around it. Knows no adapter, file, thread or clock.
+//! [`published`] says what quantizing costs in quality where nobody measured, [`formulas`] are the counts and prices
+//! around it. Knows no adapter, file, thread or clock.
 
 pub mod choose;
 mod error;
@@ -19,6 +20,7 @@ pub mod least_squares;
 pub mod machine;
 pub mod memory;
 pub mod profile;
+pub mod published;
 pub mod table;
 pub mod weights;
 

@@ -101,9 +101,22 @@ pub struct Cell {
     pub usd_per_million_prompt: Option<f64>,
     /// US dollars per million generated tokens.
     pub usd_per_million_completion: Option<f64>,
-    /// What earlier runs taught.
+    /// What earlier runs taught; it is part of every predicted decode speed and cost of a cell.
     pub correction: Option<Correction>,
+    /// Type of the weights of those runs, where it is another one.
+    #[serde(default)]
+    pub correction_of: Option<String>,
 }
+
+impl Cell {
+    /// Is the prediction faster than its bytes can be read? Then what was measured of the machine is too low.
+    pub fn is_above_light(&self) -> bool {
+        self.decode_tok_s > self.light_tok_s * LIGHT_TOLERANCE
+    }
+}
+
+/// Readings of one rate differ by as much on a calm machine.
+const LIGHT_TOLERANCE: f64 = 1.02;
 
 /// Prices every cell.
 pub fn table(machine: &Machine, request: &Request<'_>) -> Result<Table, PlanError> {
@@ -156,7 +169,8 @@ fn cell(
     let prompt_s = form::time(&prompt_work, &prompt_constants).total();
     let stored_as = matrices.main_dtype();
     let name = quant.unwrap_or(stored_as).name().to_owned();
-    let correction = request.history.and_then(|history| history.correction(&name, step.shares()));
+    let (correction, correction_of) =
+        request.history.and_then(|history| learnt(history, &name, step.shares())).unzip();
     let factor = correction.map_or(1.0, |c| c.ratio);
     let decode_tok_s = factor / step.total();
     let step_bytes = work.weight_bytes + work.kv_bytes;
@@ -172,7 +186,7 @@ fn cell(
         misfit: memory::misfit(spec, matrices, sizes, &needs, &request.budget),
         memory: needs,
         step_bytes,
-        light_tok_s: machine.read_bytes_s() / step_bytes,
+        light_tok_s: machine.read_bytes_s_of(step_bytes) / step_bytes,
         step,
         decode_tok_s,
         together_tok_s: decode_tok_s * batch as f64,
@@ -183,5 +197,95 @@ fn cell(
         usd_per_million_prompt: usd(prompt_tok_s),
         usd_per_million_completion: usd(decode_tok_s * batch as f64),
         correction,
+        correction_of: correction_of.flatten(),
     })
+}
+
+/// The correction for weights of type `name`: from runs of that type, else of the type whose runs are the most, so
+/// that all rows of a table are corrected by something or none is. Beside it the other type's name.
+fn learnt(history: &History, name: &str, shares: [f64; 3]) -> Option<(Correction, Option<String>)> {
+    if let Some(own) = history.correction(name, shares) {
+        return Some((own, None));
+    }
+    let mut others: Vec<&str> = history.runs.iter().map(|run| run.quant.as_str()).collect();
+    others.sort_unstable();
+    others.dedup();
+    let corrections = others.iter().filter_map(|other| Some((*other, history.correction(other, shares)?)));
+    let (other, correction) = corrections.max_by_key(|(_, correction)| correction.runs)?;
+    Some((correction, Some(other.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::shapes;
+    use crate::plan::hardware;
+    use crate::plan::history::Run;
+
+    fn request<'a>(spec: &'a ModelSpec, history: Option<&'a History>) -> Request<'a> {
+        Request {
+            spec,
+            stored: &|_| DType::F16,
+            quants: QUANTS.map(Some).into(),
+            batches: vec![1],
+            context: 1024,
+            prompt: 256,
+            chunk: 256,
+            kv: KvType::F16,
+            budget: Budget { bytes: None, source: String::new(), binding_bytes: None },
+            price_per_hour: None,
+            history,
+        }
+    }
+
+    #[test]
+    fn all_rows_are_corrected_or_none_is() {
+        let spec = shapes::find("Llama-3.2-1B").unwrap();
+        let machine = Machine::Spec(hardware::find("m1").unwrap());
+        let plain = table(&machine, &request(&spec, None)).unwrap();
+        assert!(plain.cells.iter().all(|cell| cell.correction.is_none() && !cell.is_above_light()));
+        let mut history = History::default();
+        for (quant, ratio, runs) in [("f16", 0.5, 2), ("q8_0", 0.7, 5)] {
+            let shares = plain.cells.iter().find(|cell| cell.name == quant).unwrap().step.shares();
+            for _ in 0..runs {
+                history.push(Run {
+                    model: "m".into(),
+                    quant: quant.into(),
+                    batch: 1,
+                    shares,
+                    tokens: 100,
+                    predicted_tok_s: 10.0,
+                    achieved_tok_s: 10.0 * ratio,
+                    unix_time: 0,
+                });
+            }
+        }
+        let corrected = table(&machine, &request(&spec, Some(&history))).unwrap();
+        for (before, after) in plain.cells.iter().zip(&corrected.cells) {
+            let (ratio, of) = match after.name.as_str() {
+                "f16" => (0.5, None),
+                "q8_0" => (0.7, None),
+                // The type with the most runs stands in.
+                _ => (0.7, Some("q8_0".to_owned())),
+            };
+            assert_eq!(
+                (after.correction.map(|c| c.ratio), &after.correction_of),
+                (Some(ratio), &of),
+                "{}",
+                after.name
+            );
+            assert_eq!(after.decode_tok_s, ratio / before.step.total(), "{}", after.name);
+        }
+    }
+
+    #[test]
+    fn a_prediction_above_the_speed_of_light_is_seen() {
+        let spec = shapes::find("Llama-3.2-1B").unwrap();
+        let machine = Machine::Spec(hardware::find("m1").unwrap());
+        let mut cell = table(&machine, &request(&spec, None)).unwrap().cells.remove(0);
+        for (share, above) in [(0.99, false), (1.0, false), (1.01, false), (1.03, true), (3.0, true)] {
+            cell.decode_tok_s = cell.light_tok_s * share;
+            assert_eq!(cell.is_above_light(), above, "{share}");
+        }
+    }
 }
