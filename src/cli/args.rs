@@ -54,6 +54,9 @@ fn numbers_may_be_negative(command: clap::Command) -> clap::Command {
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) device: DeviceArgs,
+    /// Say nothing but errors on stderr
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 }
@@ -309,6 +312,9 @@ pub(super) struct RunArgs {
     /// Choose the best quantization that is predicted to reach this speed, tokens per second
     #[arg(long, value_name = "TOK/S", conflicts_with = "quant", value_parser = values::positive)]
     pub(super) min_tps: Option<f64>,
+    /// Say at the end where the time went, and how that compares with the prediction in detail
+    #[arg(long)]
+    pub(super) stats: bool,
     /// Neither measure, predict nor choose: load the model as it is
     #[arg(long)]
     pub(super) no_plan: bool,
@@ -321,7 +327,9 @@ pub(super) struct RunArgs {
 impl RunArgs {
     /// What the program does without any argument.
     pub(super) fn story() -> RunArgs {
-        let sample = SampleArgs { max_tokens: Some(Some(150)), ..SampleArgs::default() };
+        // So small a model repeats itself without a penalty.
+        let sample =
+            SampleArgs { repeat_penalty: Some(1.15), max_tokens: Some(Some(150)), ..SampleArgs::default() };
         let model = Some(super::subject::DEMO.to_owned());
         RunArgs { model, prompt: vec!["Once upon a time".to_owned()], sample, ..RunArgs::default() }
     }

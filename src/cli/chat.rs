@@ -7,9 +7,10 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::forecast::Forecast;
-use super::open::{Source, note};
+use super::open::{Source, aside, note, say};
 use super::report::Rates;
-use super::think::{self, Voice, dim};
+use super::run::Reading;
+use super::think::{self, Voice};
 use super::{DONE, interrupt, prompt};
 use crate::engine::{EngineError, FinishReason, GenerateOptions, Generation, Heartbeat, Session};
 use crate::tokenizer::{ChatTemplate, Message};
@@ -28,6 +29,8 @@ pub(super) struct Manner {
     pub(super) options: GenerateOptions,
     /// Was the template left out on purpose?
     pub(super) raw: bool,
+    /// Say where the time of each answer went.
+    pub(super) stats: bool,
 }
 
 /// A conversation and what of it is in the session's cache.
@@ -72,7 +75,7 @@ pub(super) fn run(
             }
             Err(ReadlineError::Interrupted) if !interrupted => {
                 interrupted = true;
-                note("Ctrl-C once more, or Ctrl-D, to end");
+                say("Ctrl-C once more, or Ctrl-D, to end");
             }
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => break,
             Err(error) => return Err(error.into()),
@@ -136,7 +139,7 @@ impl Chat<'_, '_> {
         let old = self.messages.pop_if(|message| message.role == "assistant");
         if self.messages.last().is_none_or(|message| message.role != "user") {
             self.messages.extend(old);
-            note("there is no question yet");
+            say("there is no question yet");
             return Ok(());
         }
         if !self.respond()? {
@@ -154,12 +157,7 @@ impl Chat<'_, '_> {
                 let knows = self.manner.template.as_ref().is_some_and(|t| t.mentions(think::END));
                 let kept = if knows { &done.text } else { think::without_thoughts(&done.text) };
                 self.messages.push(Message::new("assistant", kept));
-                let rates = Rates::of(self.session, &done, Duration::ZERO, 0.0);
-                note(&rates.line(self.session, &done, false));
-                let closing = self.forecast.as_mut().and_then(|f| f.close(self.session, &done));
-                if let Some(closing) = closing {
-                    note(&closing.line());
-                }
+                self.account(&done);
                 self.explain(done.finish);
                 // The same question again may get another answer.
                 let sampler = &mut self.manner.options.sampler;
@@ -168,15 +166,29 @@ impl Chat<'_, '_> {
             }
             Err(error) => match error.downcast_ref() {
                 Some(EngineError::ContextFull { .. }) => {
-                    note(&format!("{error:#}. /reset forgets the conversation"));
+                    say(&format!("{error:#}. /reset forgets the conversation"));
                     Ok(false)
                 }
                 Some(EngineError::Tokenizer(_) | EngineError::NotFinite { .. }) => {
-                    note(&format!("{error:#}"));
+                    say(&format!("{error:#}"));
                     Ok(false)
                 }
                 _ => Err(error),
             },
+        }
+    }
+
+    /// Says what the answer took.
+    fn account(&mut self, done: &Generation) {
+        let rates = Rates::of(self.session, done, Duration::ZERO, 0.0);
+        let closing = self.forecast.as_mut().and_then(|f| f.close(self.session, done));
+        aside(&rates.brief(done, closing.map(|closing| closing.words()).as_deref()));
+        if self.manner.stats {
+            aside(&rates.details(done, false));
+            self.forecast.iter().for_each(|forecast| aside(&forecast.line()));
+            closing.iter().for_each(|closing| aside(&closing.line()));
+            let (used, all) = (self.session.position(), self.session.context());
+            aside(&format!("context: {used} of {all} tokens"));
         }
     }
 
@@ -192,7 +204,9 @@ impl Chat<'_, '_> {
         let mut echo = continued.map(|message| message.content.as_str());
         let mut voice = Voice::new(fed.thinks);
         let mut printed = Ok(());
+        let mut reading = Reading::new(fed.ids.len() - common, self.session.chunk());
         let result = self.session.generate(&fed.ids[common..], &self.manner.options, &mut |piece| {
+            reading.hear(piece);
             for text in echo.take().into_iter().chain((!piece.is_empty()).then_some(piece)) {
                 if printed.is_ok() {
                     printed = voice.say(text);
@@ -213,8 +227,8 @@ impl Chat<'_, '_> {
 
     fn explain(&self, finish: FinishReason) {
         match finish {
-            FinishReason::Cancelled => note("stopped"),
-            FinishReason::ContextFull => note(&format!(
+            FinishReason::Cancelled => say("stopped"),
+            FinishReason::ContextFull => say(&format!(
                 "the context of {} tokens is full: {}--ctx sets its size",
                 self.session.context(),
                 if self.manner.template.is_some() { "/reset forgets the conversation, " } else { "" }
@@ -228,9 +242,9 @@ impl Chat<'_, '_> {
         let share = used as f64 / all.max(1) as f64;
         if share > NEARLY_FULL && self.manner.template.is_some() {
             let percent = (share * 100.0).round();
-            note(&dim(&format!(
+            aside(&format!(
                 "the context is {percent} % full ({used} of {all} tokens); /reset forgets the conversation"
-            )));
+            ));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::chat::Chat;
 use super::chat_commands::{self, Command, HELP};
-use super::open::{note, tell};
+use super::open::{say, tell};
 use super::prompt;
 use super::think::dim;
 use crate::base::counted;
@@ -19,16 +19,20 @@ impl Chat<'_, '_> {
         // A text of several lines is always something to say.
         match chat_commands::parse(line).filter(|_| !line.contains('\n')) {
             None => self.turn(line)?,
-            Some(Err(what)) => note(&what),
+            Some(Err(what)) => say(&what),
             Some(Ok(Command::Exit)) => return Ok(false),
             Some(Ok(Command::Help)) => tell(&format!("{HELP}\n")),
             Some(Ok(Command::Reset)) => {
                 self.messages = self.manner.opening.clone();
-                note("the conversation is forgotten");
+                say("the conversation is forgotten");
+            }
+            Some(Ok(Command::Stats)) => {
+                self.manner.stats = !self.manner.stats;
+                say(if self.manner.stats { "stats after each answer" } else { "no more stats" });
             }
             Some(Ok(Command::Regenerate)) => self.regenerate()?,
             Some(Ok(Command::System(text))) => self.system(text),
-            Some(Ok(Command::Save(path))) => note(&self.save(&path)),
+            Some(Ok(Command::Save(path))) => say(&self.save(&path)),
             Some(Ok(Command::Load(path))) => self.load(&path),
             Some(Ok(Command::Set(None))) => {
                 tell(&format!("{}\n", chat_commands::settings(&self.manner.options)));
@@ -45,8 +49,8 @@ impl Chat<'_, '_> {
             _ => chat_commands::change(&mut self.manner.options, name, value),
         };
         match done {
-            Ok(()) => note(&dim(&format!("{name}: {value}"))),
-            Err(what) => note(&what),
+            Ok(()) => say(&dim(&format!("{name}: {value}"))),
+            Err(what) => say(&what),
         }
     }
 
@@ -58,11 +62,11 @@ impl Chat<'_, '_> {
     /// Shows the instructions in front of the conversation, or puts others in their place.
     fn system(&mut self, text: Option<String>) {
         if self.manner.template.is_none() {
-            return note("/system needs a model with a chat template");
+            return say("/system needs a model with a chat template");
         }
         let Some(text) = text else {
             let said = self.messages.first().filter(|m| m.role == "system");
-            return note(said.map_or("there are no instructions; /system TEXT gives some", |m| &m.content));
+            return say(said.map_or("there are no instructions; /system TEXT gives some", |m| &m.content));
         };
         self.messages.retain(|message| message.role != "system");
         self.manner.opening = if text.is_empty() { Vec::new() } else { vec![Message::new("system", text)] };
@@ -86,14 +90,14 @@ impl Chat<'_, '_> {
     fn load(&mut self, path: &Path) {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
         match text.and_then(|text| chat_commands::from_json(&text)) {
-            Err(what) => note(&format!("{}: {what}", path.display())),
+            Err(what) => say(&format!("{}: {what}", path.display())),
             Ok(messages) => {
                 let n_opening = messages.iter().take_while(|m| m.role == "system").count();
                 self.manner.opening = messages[..n_opening].to_vec();
                 self.messages = messages;
                 let last =
                     self.messages.last().map_or(String::new(), |m| format!(", the last: {}", first_line(m)));
-                note(&format!("{}{last}", counted(self.messages.len(), "message")));
+                say(&format!("{}{last}", counted(self.messages.len(), "message")));
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::tokenizer::Message;
 pub(super) const HELP: &str = "\
 /system [TEXT]      the instructions in front of the conversation; \"\" removes them
 /set [NAME VALUE]   temperature, top_k, top_p, min_p, repeat_penalty, repeat_last_n, seed, max_tokens, think
+/stats              say where the time of each answer went, or no more
 /regenerate         another answer to the last question
 /save FILE          write the conversation to FILE (JSON)
 /load FILE          go on with a conversation that was saved
@@ -26,6 +27,7 @@ pub(super) enum Command {
     Reset,
     Exit,
     Regenerate,
+    Stats,
     /// `None`: show it.
     System(Option<String>),
     Save(PathBuf),
@@ -49,6 +51,7 @@ pub(super) fn parse(line: &str) -> Option<Result<Command, String>> {
         "/help" | "/?" => bare(Command::Help),
         "/reset" | "/clear" => bare(Command::Reset),
         "/exit" | "/quit" | "/bye" => bare(Command::Exit),
+        "/stats" => bare(Command::Stats),
         "/regenerate" | "/regen" | "/retry" => bare(Command::Regenerate),
         "/system" => Ok(Command::System((!rest.is_empty()).then(|| unquoted(rest).to_owned()))),
         "/save" => file(Command::Save),
@@ -157,6 +160,7 @@ mod tests {
             ("/clear", Command::Reset),
             ("/bye", Command::Exit),
             ("/regenerate", Command::Regenerate),
+            ("/stats", Command::Stats),
             ("/system", Command::System(None)),
             ("/system Be brief.", system("Be brief.")),
             ("/system \"\"", system("")),

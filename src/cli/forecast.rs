@@ -4,12 +4,12 @@
 use serde_json::{Value, json};
 
 use super::args::LoadArgs;
-use super::open::{Source, note};
+use super::open::Source;
 use super::plan::{Setting, Target, here, table_of, wanted};
 use super::profiles;
 use super::subject::{DEMO, Subject};
-use super::{tune, unix_time};
-use crate::base::{Activations, DType, KvType};
+use super::unix_time;
+use crate::base::{Activations, AdapterKind, DType, KvType};
 use crate::bench::speed::median;
 use crate::engine::model::{DEFAULT_CONTEXT, default_chunk};
 use crate::engine::{Generation, Session};
@@ -23,22 +23,33 @@ use crate::plan::weights::Matrices;
 
 /// Fewest tokens that say something about speed.
 const FEWEST: usize = 8;
+/// Achieved ÷ predicted between these is what people call the same.
+const AS_PREDICTED: [f64; 2] = [0.8, 1.25];
+/// A rate this far above the speed of light is no reading's spread: the profile is wrong.
+const LIGHT_MARGIN: f64 = 1.1;
 
-/// A prediction for a model on an adapter.
+/// What runs, and how fast it should be.
 pub(super) struct Forecast {
     subject: Subject,
-    machine: Machine,
-    history: History,
     quant: Option<DType>,
-    cell: Cell,
     reason: String,
     chunk: usize,
     kv: KvType,
+    /// `None`: this adapter was not measured for it.
+    prediction: Option<Prediction>,
+}
+
+/// A speed for one sequence, from a profile.
+struct Prediction {
+    machine: Machine,
+    history: History,
+    cell: Cell,
 }
 
 impl Forecast {
-    /// Plans for one sequence. Chooses the quantization unless `args` pin it; `Ok(None)` when the model cannot be
-    /// described or does not fit, which loading it will explain.
+    /// Chooses the quantization for one sequence, unless `args` pin it, and predicts its speed where
+    /// a profile tells. Nothing is measured, but to choose by speed (`min_tok_s`). `Ok(None)` when the
+    /// model cannot be described or does not fit, which loading it will explain.
     pub(super) fn make(
         gpu: &Gpu,
         source: &Source,
@@ -57,7 +68,6 @@ impl Forecast {
         if context == 0 || context > trained || chunk == 0 {
             return Ok(None);
         }
-        tune::at_first_run(gpu, &subject, options.quant)?;
         let quants = match options.quant {
             Some(quant) if subject.is_float() => vec![Some(quant)],
             _ => subject.quants(),
@@ -71,44 +81,54 @@ impl Forecast {
             chunk: options.chunk,
         };
         let goal = Goal { aim: Aim::Quality, min_tok_s, ..Goal::default() };
-        // Whether it fits needs no measuring: without a target only the best type that fits is measured.
+        let mut reason = "as asked".to_owned();
+        // Whether it fits needs no measuring.
         if min_tok_s.is_none() {
             let target = Target::unpriced(here(gpu, None, options.memory), chunk)?;
             let table = table_of(&subject, &target, &setting)?;
             let Some(choice) = choose::choose(&table, &goal) else { return Ok(None) };
-            setting.quants.truncate(table.cells[choice.index].rank + 1);
+            let rank = table.cells[choice.index].rank;
+            if options.quant.is_none() {
+                reason = match rank.checked_sub(1).map(|better| setting.quants[better]) {
+                    None => "as stored".to_owned(),
+                    Some(better) => {
+                        let better = better.map_or("the stored type".to_owned(), |q| q.to_string());
+                        format!("{better} would not fit")
+                    }
+                };
+            }
+            setting.quants = vec![setting.quants[rank]];
         }
-        let measured: Vec<_> = setting.quants.clone();
-        let mut only = setting.clone();
-        if min_tok_s.is_none() {
-            only.quants = vec![*measured.last().unwrap_or(&None)];
-        }
-        let profile = profiles::ensure(gpu, &wanted(&subject, &only, chunk))?;
-        let history = profiles::history(gpu);
+        let wanted = wanted(&subject, &setting, chunk);
+        let profile = match min_tok_s {
+            Some(_) => Some(profiles::ensure(gpu, &wanted)?),
+            None => profiles::covering(gpu, &wanted),
+        };
+        let Some(profile) = profile else {
+            let (quant, kv) = (setting.quants[0], setting.kv);
+            return Ok(Some(Forecast { subject, quant, reason, chunk, kv, prediction: None }));
+        };
         let budget = here(gpu, Some(&profile), options.memory);
         let machine = Machine::Measured(Box::new(profile));
-        let target = Target { machine, budget, history: Some(history), chunk, price_per_hour: None };
-        let table = table_of(&subject, &target, &only)?;
+        let history = Some(profiles::history(gpu));
+        let target = Target { machine, budget, history, chunk, price_per_hour: None };
+        let table = table_of(&subject, &target, &setting)?;
         let chosen = choose::choose(&table, &goal);
         let reached = chosen.is_some();
         let Some(choice) = chosen.or_else(|| choose::nearest(&table, &goal)) else { return Ok(None) };
         let cell = table.cells[choice.index].clone();
+        if let Some(wanted) = min_tok_s {
+            let why = choice.reason.split_once(": ").map(|(_, why)| why.to_owned());
+            reason = match reached {
+                true => why.unwrap_or(choice.reason),
+                false => format!("nothing reaches your {} tok/s; the fastest", figure(wanted)),
+            };
+        }
         let Target { machine, history, .. } = target;
         let history = history.unwrap_or_default();
         let (quant, kv) = (cell.quant, setting.kv);
-        let reason = match (options.quant, measured.len()) {
-            _ if !reached => {
-                format!("nothing reaches your {} tok/s; the fastest", figure(min_tok_s.unwrap_or(0.0)))
-            }
-            (Some(_), _) => "as asked".to_owned(),
-            (None, 1) => "as stored".to_owned(),
-            (None, n) if min_tok_s.is_none() => {
-                let better = measured[n - 2].map_or("the stored type".to_owned(), |q| q.to_string());
-                format!("{better} would not fit")
-            }
-            _ => choice.reason.split_once(": ").map_or(choice.reason.clone(), |(_, why)| why.to_owned()),
-        };
-        Ok(Some(Forecast { subject, machine, history, quant, cell, reason, chunk, kv }))
+        let prediction = Some(Prediction { machine, history, cell });
+        Ok(Some(Forecast { subject, quant, reason, chunk, kv, prediction }))
     }
 
     /// The quantization to load; `None`: as stored.
@@ -116,19 +136,27 @@ impl Forecast {
         self.quant
     }
 
+    /// Was there anything to choose? Then people are told what was chosen.
+    pub(super) fn is_choice(&self) -> bool {
+        !["as asked", "as stored"].contains(&self.reason.as_str())
+    }
+
     /// The choice in one line.
     pub(super) fn line(&self) -> String {
-        let correction = self
-            .cell
+        let name = self.quant.map_or("weights".to_owned(), |quant| quant.to_string());
+        let Some(Prediction { cell, .. }) = &self.prediction else {
+            return format!("{name} ({}); `anygpu probe` measures how fast it should be", self.reason);
+        };
+        let correction = cell
             .correction
-            .map_or_else(String::new, |c| format!(", × {:.2} learnt from {} runs", c.ratio, c.runs));
+            .map_or_else(String::new, |c| format!(" (× {:.2} learnt from {} runs)", c.ratio, c.runs));
         format!(
-            "plan: {} ({}), predicts {} tok/s{correction}, speed of light {}, bound by {}",
-            self.cell.name,
+            "{} ({}), predicted {} tok/s{correction}, speed of light {}, bound by {}",
+            cell.name,
             self.reason,
-            figure(self.cell.decode_tok_s),
-            figure(self.cell.light_tok_s),
-            self.cell.binds
+            figure(cell.decode_tok_s),
+            figure(cell.light_tok_s),
+            cell.binds
         )
     }
 
@@ -137,11 +165,13 @@ impl Forecast {
         let spec = self.subject.spec();
         let matrices = Matrices::of(spec, &|name| self.subject.stored(name), self.quant);
         let load = Load { spec, matrices: &matrices, kv: self.kv, chunk: self.chunk };
-        let (work, constants) = self.machine.decode(&load, 1, position).ok()?;
+        let machine = &self.prediction.as_ref()?.machine;
+        let (work, constants) = machine.decode(&load, 1, position).ok()?;
         Some(form::time(&work, &constants))
     }
 
-    /// Holds a run against the prediction and remembers the ratio. `None` when it was too short to tell.
+    /// Holds a run against the prediction and remembers the ratio. `None` when there is no prediction
+    /// or the run was too short to tell.
     pub(super) fn close(&mut self, session: &Session<'_>, done: &Generation) -> Option<Closing> {
         let steps = &done.step_s;
         if steps.len() < FEWEST {
@@ -150,41 +180,42 @@ impl Forecast {
         let gpu = session.model().gpu();
         let position = session.position().saturating_sub(steps.len() / 2);
         let predicted = self.step(position)?;
-        let typical = median(steps);
-        // The first result comes when several steps are on the way already.
-        let until = done.timeline.first().map_or(0.0, |[_, _, result]| *result);
-        let early = steps.iter().zip(&done.timeline).take_while(|(_, [begun, ..])| *begun < until);
-        let first = early.map(|(s, _)| s - typical).sum::<f64>().max(0.0);
+        let Prediction { history, cell, .. } = self.prediction.as_mut()?;
         let between =
             (done.decode_time.as_secs_f64() - steps.iter().sum::<f64>()).max(0.0) / steps.len() as f64;
-        let achieved_s = (done.decode_time.as_secs_f64() - first) / steps.len() as f64;
-        let ratio = predicted.total() / achieved_s;
+        let achieved_s = 1.0 / done.decode_rate();
+        let corrected_tok_s = cell.correction.map_or(1.0, |c| c.ratio) / predicted.total();
         let closing = Closing {
             predicted,
-            correction: self.cell.correction.map_or(1.0, |c| c.ratio),
+            correction: cell.correction.map_or(1.0, |c| c.ratio),
             achieved_s,
-            ratio,
-            first_s: first,
+            first_s: done.compile_s,
             between_s: between,
             growth_s: (growth(steps) * position as f64).min((achieved_s - between).max(0.0)),
             host_s: done.host.record_s / steps.len() as f64,
             idle_s: done.idle_s,
+            is_contradicted: achieved_s.recip().max(corrected_tok_s) > cell.light_tok_s * LIGHT_MARGIN,
+            is_cpu: gpu.facts().kind == AdapterKind::Cpu,
         };
+        if closing.is_contradicted {
+            profiles::doubt(gpu);
+            return Some(closing);
+        }
         // Predictions are of exact activations.
         if session.model().sizes().activations == Activations::Int8 {
             return Some(closing);
         }
-        self.history.push(Run {
+        history.push(Run {
             model: self.subject.described.name.clone(),
-            quant: self.cell.name.clone(),
+            quant: cell.name.clone(),
             batch: 1,
-            shares: self.cell.step.shares(),
+            shares: cell.step.shares(),
             tokens: steps.len(),
-            predicted_tok_s: 1.0 / predicted.total(),
+            predicted_tok_s: 1.0 / closing.predicted.total(),
             achieved_tok_s: 1.0 / achieved_s,
             unix_time: unix_time(),
         });
-        profiles::keep_history(gpu, &self.history);
+        profiles::keep_history(gpu, history);
         Some(closing)
     }
 }
@@ -203,8 +234,7 @@ pub(super) struct Closing {
     predicted: Time,
     correction: f64,
     achieved_s: f64,
-    ratio: f64,
-    /// Seconds that the first step took longer: kernels compiled at their first use.
+    /// Seconds that the first steps took longer: kernels compiled at their first use.
     first_s: f64,
     /// Seconds per token between steps: sampling, text, output.
     between_s: f64,
@@ -214,9 +244,37 @@ pub(super) struct Closing {
     host_s: f64,
     /// Seconds per token that the GPU had nothing to do, at most.
     idle_s: f64,
+    /// Faster than the measured bandwidth allows: the profile is wrong.
+    is_contradicted: bool,
+    is_cpu: bool,
 }
 
 impl Closing {
+    fn predicted_tok_s(&self) -> f64 {
+        self.correction / self.predicted.total()
+    }
+
+    /// Achieved ÷ predicted.
+    fn ratio(&self) -> f64 {
+        1.0 / (self.achieved_s * self.predicted_tok_s())
+    }
+
+    /// How the speed compares with the prediction, for people.
+    pub(super) fn words(&self) -> String {
+        if self.is_contradicted {
+            return "faster than the measured bandwidth allows: `anygpu probe`, nothing else running, \
+                    measures it again"
+                .to_owned();
+        }
+        let predicted = figure(self.predicted_tok_s());
+        let busy = if self.is_cpu { "is the processor busy?" } else { "is the GPU busy, or hot?" };
+        match self.ratio() {
+            ratio if ratio < AS_PREDICTED[0] => format!("{predicted} predicted: {busy}"),
+            ratio if ratio > AS_PREDICTED[1] => format!("{predicted} predicted"),
+            _ => "as predicted".to_owned(),
+        }
+    }
+
     /// Attention as predicted.
     fn attention_s(&self) -> f64 {
         self.predicted.kv_s + self.predicted.positions_s
@@ -227,37 +285,32 @@ impl Closing {
         (self.achieved_s - self.between_s - self.growth_s).max(0.0)
     }
 
-    /// For stderr.
+    /// Where a token's time went, for `--stats`.
     pub(super) fn line(&self) -> String {
         let ms = |s: f64| figure(s * 1e3);
         let p = &self.predicted;
-        let corrected = self.correction / p.total();
         format!(
-            "predicted {} tok/s, achieved {} (× {:.2}); ms per token, predicted → achieved: weights and launches {} + {} → \
-             {}, KV {} → {}, sampling and output {}; host {}, GPU idle at most {}; first step compiled for {} ms",
-            figure(corrected),
-            figure(1.0 / self.achieved_s),
-            self.ratio / self.correction,
-            ms(p.matrices_s),
-            ms(p.launches_s + p.small_s + p.fixed_s),
+            "ms per token, predicted → achieved: weights and launches {} → {}, KV {} → {}; sampling and \
+             output {}, host {}, GPU idle at most {}",
+            ms(p.total() - self.attention_s()),
             ms(self.rest_s()),
             ms(self.attention_s()),
             ms(self.growth_s),
             ms(self.between_s),
             ms(self.host_s),
             ms(self.idle_s),
-            ms(self.first_s)
         )
     }
 
     /// For programs.
     pub(super) fn object(&self) -> Value {
         json!({
-            "predicted_tok_s": self.correction / self.predicted.total(),
+            "predicted_tok_s": self.predicted_tok_s(),
             "uncorrected_tok_s": 1.0 / self.predicted.total(),
             "correction": self.correction,
             "achieved_tok_s": 1.0 / self.achieved_s,
-            "ratio": self.ratio / self.correction,
+            "ratio": self.ratio(),
+            "contradicts_bandwidth": self.is_contradicted,
             "predicted_s": self.predicted,
             "achieved_s": {
                 "weights_and_launches": self.rest_s(),
@@ -274,13 +327,6 @@ impl Closing {
                 "sampling_and_output": self.between_s,
             },
         })
-    }
-}
-
-/// Says the line of a forecast.
-pub(super) fn announce(forecast: Option<&Forecast>) {
-    if let Some(forecast) = forecast {
-        note(&forecast.line());
     }
 }
 

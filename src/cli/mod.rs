@@ -43,6 +43,7 @@ mod think;
 mod tune;
 mod values;
 mod verify;
+mod wait;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
@@ -78,7 +79,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, exit: Exit) -> u8 {
             INTERRUPTED
         }
         Err(error) => {
-            open::note(&format!("{error:#}"));
+            open::say(&format!("{error:#}"));
             ERROR
         }
     }
@@ -91,7 +92,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Cli, u8> {
     let is_prompt = |text: &str| text == "-" || text.trim().contains(char::is_whitespace);
     let is_model = |text: &str| find::looks_like_model(text) || is_prompt(text);
     let formed = habits::form(&command, arguments, &is_model).map_err(|what| {
-        open::note(&what);
+        open::say(&what);
         ERROR
     })?;
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
@@ -99,7 +100,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Cli, u8> {
     let name = words.find(|word| names.contains(word));
     let matches = command.clone().try_get_matches_from(&formed.arguments).map_err(|error| {
         match errors::line(&error, name) {
-            Some(line) => open::note(&line),
+            Some(line) => open::say(&line),
             // Help and version are no errors; a closed pipe while printing them neither.
             None => drop(error.print()),
         }
@@ -126,6 +127,9 @@ fn type_remarks(matches: &clap::ArgMatches) -> Vec<String> {
 }
 
 fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
+    if cli.quiet {
+        open::be_quiet();
+    }
     let device = &cli.device;
     match cli.command {
         None => {

@@ -1,21 +1,22 @@
 //! Adapter and model, opened with what a person wants to see meanwhile.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::DeviceArgs;
 use super::interrupt;
+use super::think::dim;
+use super::wait::Wait;
+pub(super) use super::wait::bar;
 use crate::base::AdapterKind;
-use crate::engine::{EngineError, LoadOptions, Model, Opened, first_use};
-use crate::gpu::{AdapterChoice, Gpu};
+use crate::engine::{EngineError, LoadOptions, Model, Opened, cache, first_use};
+use crate::gpu::{AdapterChoice, Gpu, GpuError};
 pub(super) use crate::plan::choose::bytes;
 
-/// A bar appears only when loading takes longer than this.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// Nothing but errors goes to stderr (`--quiet`).
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Where the model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,32 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// One line on stderr.
+/// From now on only errors are said.
+pub(super) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Are only errors said?
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// One line on stderr, unless `--quiet`.
 pub(super) fn note(text: &str) {
+    if !is_quiet() {
+        say(text);
+    }
+}
+
+/// One line on stderr about an answer or the adapter, dim where that is possible, unless `--quiet`.
+pub(super) fn aside(text: &str) {
+    if !is_quiet() {
+        tell(&format!("{}\n", dim(text)));
+    }
+}
+
+/// One line on stderr in any case: an error, or the answer to a command of a chat.
+pub(super) fn say(text: &str) {
     tell(&format!("anygpu: {text}\n"));
 }
 
@@ -55,9 +80,13 @@ pub(super) fn gpu_of(choice: &AdapterChoice, args: &DeviceArgs) -> anyhow::Resul
     let gpu = Gpu::open(choice, args.options())?;
     let facts = gpu.facts();
     if facts.kind == AdapterKind::Cpu {
-        note(&format!("{} is a software adapter, so this runs on the CPU: {}", facts.id(), gpu.why()));
+        aside(&format!("{} is a software adapter, so this runs on the CPU: {}", facts.id(), gpu.why()));
     }
-    let (verdict, fresh) = first_use::ensure_verified(&gpu)?;
+    let mut wait = Wait::new("checking the kernels, once for this driver");
+    let (verdict, _) = first_use::ensure_verified_with(&gpu, &mut |done, total| {
+        wait.show(done as u64, total as u64);
+    })?;
+    wait.end();
     let list = |classes: &BTreeSet<String>| classes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     if !verdict.need_checks.is_empty() {
         let wrong = list(&verdict.need_checks);
@@ -69,8 +98,6 @@ pub(super) fn gpu_of(choice: &AdapterChoice, args: &DeviceArgs) -> anyhow::Resul
     if !verdict.failed_classes.is_empty() {
         let failed = list(&verdict.failed_classes);
         note(&format!("{} computes wrongly with {failed}: not used (see `anygpu verify`)", facts.id()));
-    } else if fresh {
-        note(&format!("first use of {}: {} kernel checks passed", facts.id(), verdict.checks));
     }
     Ok(gpu)
 }
@@ -91,12 +118,12 @@ pub(super) fn load_opened(
     opened: Opened,
     options: &LoadOptions,
 ) -> anyhow::Result<Model> {
-    let mut bar = LoadBar::new();
+    let mut wait = Wait::for_bytes("loading");
     let loaded = Model::from_opened(gpu, opened, options, &mut |done, total| {
-        bar.show(done, total);
+        wait.show(done, total);
         !interrupt::requested()
     });
-    bar.end();
+    wait.end();
     let model = loaded.map_err(|error| explained(error, source))?;
     model.notices().iter().for_each(|notice| note(notice));
     Ok(model)
@@ -113,43 +140,20 @@ pub(super) fn explained(error: EngineError, source: &Source) -> anyhow::Error {
     }
 }
 
-/// A progress bar for slow loads.
-struct LoadBar {
-    started: Instant,
-    bar: Option<ProgressBar>,
-}
-
-impl LoadBar {
-    fn new() -> LoadBar {
-        LoadBar { started: Instant::now(), bar: None }
-    }
-
-    fn show(&mut self, done: u64, total: u64) {
-        if self.bar.is_none() && self.started.elapsed() > PATIENCE && done < total {
-            self.bar = Some(bar(total, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"));
-        }
-        if let Some(bar) = &self.bar {
-            bar.set_message("loading");
-            bar.set_position(done);
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+/// Why something ended; that somebody stopped it is no failure.
+pub(super) fn stopped(error: GpuError) -> anyhow::Error {
+    match error {
+        GpuError::Stopped => EngineError::Cancelled.into(),
+        other => other.into(),
     }
 }
 
-/// A progress bar on stderr, hidden when that is no terminal.
-pub(super) fn bar(total: u64, template: &str) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(total), target);
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style);
-    bar
+/// Says once that what was learnt cannot be kept, if that is so.
+pub(super) fn tell_cache_failure() {
+    if let Some((path, error)) = cache::first_failure() {
+        note(&format!(
+            "nothing is kept for the next run: {}: {error}; ANYGPU_CACHE names another folder",
+            path.display()
+        ));
+    }
 }

@@ -353,6 +353,7 @@ fn target(
     }
     let Some(gpu) = gpu else { bail!("no adapter and no description of a machine") };
     let chunk = setting.chunk.unwrap_or_else(|| default_chunk(gpu.facts().kind)).min(setting.context);
+    super::tune::at_first_run(gpu, subject, setting.quants.iter().flatten().next().copied())?;
     let profile = profiles::ensure(gpu, &wanted(subject, setting, chunk))?;
     let history = (!args.no_history).then(|| profiles::history(gpu));
     let budget = here(gpu, Some(&profile), limit);

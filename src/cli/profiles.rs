@@ -6,16 +6,18 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::interrupt;
-use super::open::{bar, note};
-use crate::engine::{EngineError, cache};
-use crate::gpu::{Gpu, GpuError};
+use super::open::{bar, note, stopped};
+use super::unix_time;
+use crate::base::AdapterKind;
+use crate::engine::cache;
+use crate::gpu::Gpu;
 use crate::kernels::variants::Variants;
 use crate::plan::history::History;
 use crate::plan::profile::{self, Profile};
 use crate::probe::{self, Wanted};
 
-/// Drift of the bandwidth that is worth a line.
-const MUCH_DRIFT: f64 = 0.15;
+/// A poor profile serves for so long before it is measured again, seconds.
+const POOR_FOR_S: u64 = 600;
 
 fn profile_name(gpu: &Gpu) -> String {
     format!("profile-{}.json", key(gpu))
@@ -46,7 +48,8 @@ pub(super) fn kept(gpu: &Gpu) -> Option<Profile> {
 /// Measures anew, with progress on stderr, and keeps the result.
 pub(super) fn measure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
     let live = std::io::stderr().is_terminal();
-    let bar = bar(1000, "{msg:24} {wide_bar} {percent} % {elapsed}");
+    let bar = bar(1000, "{spinner} {msg:24!} {wide_bar} {percent} % {elapsed}, {eta} left");
+    bar.enable_steady_tick(std::time::Duration::from_millis(120));
     let mut told = -1;
     let measured = probe::measure(gpu, wanted, &mut |what, done| {
         bar.set_position((done * 1000.0) as u64);
@@ -60,22 +63,13 @@ pub(super) fn measure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
     });
     bar.finish_and_clear();
     let profile = measured.map_err(stopped)?;
-    let drift = profile.conditions.drift;
-    if drift.abs() > MUCH_DRIFT {
-        note(&format!(
-            "the bandwidth drifted by {:+.0} % meanwhile: something else was running, or the clock changed",
-            drift * 100.0
-        ));
+    if profile.conditions.is_poor() {
+        note(
+            "the machine was busy, so predictions may be far off: close other programs and run \
+             `anygpu probe`, or they are measured again later",
+        );
     }
     Ok(profile)
-}
-
-/// Why the probe ended; that somebody stopped it is no failure.
-pub(super) fn stopped(error: GpuError) -> anyhow::Error {
-    match error {
-        GpuError::Stopped => EngineError::Cancelled.into(),
-        other => other.into(),
-    }
 }
 
 /// Keeps a profile; a cache that cannot be written costs only the time of measuring again.
@@ -85,15 +79,39 @@ pub(super) fn keep(gpu: &Gpu, profile: &Profile) {
     }
 }
 
-/// The kept profile with everything that `wanted` asks for; what is missing is measured now.
+/// The kept profile, if it tells all that `wanted` asks for and the machine was calm.
+pub(super) fn covering(gpu: &Gpu, wanted: &Wanted) -> Option<Profile> {
+    kept(gpu).filter(|profile| !profile.conditions.is_poor() && wanted.beyond(profile).is_empty())
+}
+
+/// A run was faster than the kept profile allows: it is marked as poor, to be measured again.
+pub(super) fn doubt(gpu: &Gpu) {
+    if let Some(mut profile) = kept(gpu) {
+        profile.conditions.contradicted = true;
+        keep(gpu, &profile);
+    }
+}
+
+/// The kept profile with everything that `wanted` asks for; what is missing is measured now, and all
+/// of it when the machine was busy the last time.
 pub(super) fn ensure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
-    let old = kept(gpu);
+    let mut old = kept(gpu);
+    let is_stale = |profile: &Profile| {
+        let conditions = &profile.conditions;
+        let age_s = unix_time().saturating_sub(conditions.unix_time);
+        conditions.contradicted || conditions.is_poor() && age_s > POOR_FOR_S
+    };
+    if old.as_ref().is_some_and(is_stale) {
+        note("the last measurement of this adapter was disturbed: measuring again");
+        // What runs achieved was held against it.
+        let _ = cache::remove(&history_name(gpu));
+        old = None;
+    }
     let missing = old.as_ref().map_or_else(|| wanted.clone(), |old| wanted.beyond(old));
     if let (Some(old), true) = (&old, missing.is_empty()) {
         return Ok(old.clone());
     }
-    let what = if missing.whole { "all of it" } else { "for this model" };
-    note(&format!("measuring {} {what}; `anygpu probe` does so in full and keeps it", gpu.facts().id()));
+    note(&format!("measuring {}: up to {} s", lacking(&missing), most_seconds(gpu, &missing)));
     let new = measure(gpu, &missing)?;
     let all = match old {
         Some(mut old) if !missing.whole => {
@@ -104,6 +122,27 @@ pub(super) fn ensure(gpu: &Gpu, wanted: &Wanted) -> anyhow::Result<Profile> {
     };
     keep(gpu, &all);
     Ok(all)
+}
+
+/// What is measured, for people.
+fn lacking(missing: &Wanted) -> String {
+    if missing.whole {
+        return "the adapter".to_owned();
+    }
+    let dtypes = missing.dtypes.iter().map(|dtype| format!("{dtype} kernels"));
+    let heads = missing.heads.iter().map(|h| {
+        format!("attention of {}/{} heads of {} ({})", h.heads, h.kv_heads, h.head_dim, h.kv.name())
+    });
+    dtypes.chain(heads).collect::<Vec<_>>().join(", ")
+}
+
+/// Seconds that measuring takes at most on a calm machine.
+fn most_seconds(gpu: &Gpu, missing: &Wanted) -> u64 {
+    let whole = if gpu.facts().kind == AdapterKind::Cpu { 90 } else { 20 };
+    match missing.whole {
+        true => whole,
+        false => (whole / 8 * (missing.dtypes.len() + missing.heads.len()) as u64).clamp(2, whole),
+    }
 }
 
 /// A profile that someone saved.

@@ -6,15 +6,19 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::about::{About, shortest};
+use crate::base::counted;
 use crate::engine::{GenerateOptions, Generation, Session};
 use crate::gpu::graph::State;
+
+/// Shorter prompts take what launching and compiling takes: their rate says nothing.
+const PROMPT_FOR_A_RATE: usize = 32;
 
 /// Times and rates of one generation.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Rates {
     /// Opening the model until the session was ready, but for compiling.
     pub(super) load_s: f64,
-    /// Compiling the kernels.
+    /// Compiling the kernels, ahead and in the first steps.
     pub(super) compile_s: f64,
     /// Prompt in until the first token was known.
     pub(super) first_token_s: f64,
@@ -46,7 +50,7 @@ impl Rates {
         let decode_tok_s = if steps == 0 { 0.0 } else { done.decode_rate() };
         Rates {
             load_s: (load.as_secs_f64() - compile_s).max(0.0),
-            compile_s,
+            compile_s: compile_s + done.compile_s,
             first_token_s: done.prompt_time.as_secs_f64(),
             prompt_tok_s: done.prompt_rate(),
             decode_tok_s,
@@ -59,23 +63,32 @@ impl Rates {
         }
     }
 
-    /// For stderr. `load` is left out in a chat.
-    pub(super) fn line(&self, session: &Session<'_>, done: &Generation, with_load: bool) -> String {
-        let load = match with_load {
-            true => format!("load {:.2} s, compile {:.2} s, ", self.load_s, self.compile_s),
+    /// The answer in a few words: tokens, speed, and how that compares with a prediction.
+    pub(super) fn brief(&self, done: &Generation, comparison: Option<&str>) -> String {
+        let tokens = counted(done.ids.len(), "token");
+        let compared = comparison.map_or(String::new(), |words| format!(" ({words})"));
+        match self.decode_tok_s > 0.0 {
+            true => format!("{tokens}, {} tok/s{compared}", rate(self.decode_tok_s)),
+            false => tokens,
+        }
+    }
+
+    /// Times and rates, for `--stats`. `with_load`: loading belongs to it.
+    pub(super) fn details(&self, done: &Generation, with_load: bool) -> String {
+        let load = if with_load { format!("load {:.2} s, ", self.load_s) } else { String::new() };
+        let prompt = match done.prompt_tokens >= PROMPT_FOR_A_RATE {
+            true => format!(" at {} tok/s", rate(self.prompt_tok_s)),
             false => String::new(),
         };
         let decode = match self.decode_tok_s > 0.0 {
-            true => format!(", decode {} tok/s, {:.2} GB/s", rate(self.decode_tok_s), self.gb_s),
+            true => format!("; reads {:.2} GB/s", self.gb_s),
             false => String::new(),
         };
         format!(
-            "{load}first token {:.2} s, prompt {} tokens at {} tok/s{decode}; {} tokens on {}",
+            "{load}compiling {:.2} s, first token after {:.2} s, prompt of {}{prompt}{decode}",
+            self.compile_s,
             self.first_token_s,
-            done.prompt_tokens,
-            rate(self.prompt_tok_s),
-            done.ids.len(),
-            session.model().gpu().facts().id(),
+            counted(done.prompt_tokens, "token"),
         )
     }
 }

@@ -4,12 +4,13 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Instant;
 
 use super::args::{DeviceArgs, RunArgs, SampleArgs};
-use super::forecast::{self, Forecast};
+use super::forecast::Forecast;
 use super::look::Looked;
-use super::open::{self, note};
+use super::open::{self, aside, note};
 use super::prompt::{self, Ask, Fed};
 use super::report::{self, Rates};
 use super::think::Voice;
+use super::wait::Wait;
 use super::{DONE, Exit, INTERRUPTED, chat, interrupt, look, print_json};
 use crate::base::DType;
 use crate::engine::{FinishReason, GenerateOptions, Generation, Model, Sampler, SamplerOptions, Session};
@@ -36,7 +37,9 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
         true => None,
         false => Forecast::make(&gpu, &source, &load_args, args.min_tps)?,
     };
-    forecast::announce(forecast.as_ref());
+    if let Some(forecast) = forecast.as_ref().filter(|f| f.is_choice()) {
+        aside(&format!("weights: {}", forecast.line()));
+    }
     let (started, compiled_before) = (Instant::now(), gpu.compile_seconds());
     let mut load_options = load_args.options();
     if load_options.quant.is_none() {
@@ -48,7 +51,7 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     let options = options(args, &model, template.is_some());
     let text = match ask {
         Ask::Chat => {
-            let manner = chat::Manner { template, opening, options, raw: args.raw };
+            let manner = chat::Manner { template, opening, options, raw: args.raw, stats: args.stats };
             return chat::run(&mut session, &source, manner, forecast);
         }
         Ask::Once(text) => text,
@@ -65,11 +68,15 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     } else if done.finish == FinishReason::Cancelled && done.ids.is_empty() {
         note("stopped while the prompt was read");
     } else {
-        note(&summary(&session, &options, &done, &rates));
-        if let Some(closing) = closing {
-            note(&closing.line());
+        aside(&rates.brief(&done, closing.map(|closing| closing.words()).as_deref()));
+        if args.stats {
+            aside(&rates.details(&done, true));
+            forecast.iter().for_each(|forecast| aside(&forecast.line()));
+            closing.iter().for_each(|closing| aside(&closing.line()));
+            aside(&made_by(&session, &options));
         }
     }
+    open::tell_cache_failure();
     if done.finish == FinishReason::ContextFull {
         note(&format!("the context of {} tokens is full; --ctx sets its size", session.context()));
     }
@@ -117,9 +124,11 @@ fn generate(
         return Ok(session.generate(&first.ids, options, &mut |_| !interrupt::requested())?);
     };
     let (mut printed, mut voice) = (Ok(()), Voice::new(first.thinks));
+    let mut reading = Reading::new(first.ids.len(), session.chunk());
     // The prompt is shown only when it was accepted: with the first call.
     let mut echo = Some(echo).filter(|echo| !echo.is_empty());
     let done = session.generate(&first.ids, options, &mut |piece| {
+        reading.hear(piece);
         for text in echo.take().into_iter().chain((!piece.is_empty()).then_some(piece)) {
             if printed.is_ok() {
                 printed = voice.say(text);
@@ -133,11 +142,40 @@ fn generate(
     Ok(done)
 }
 
-fn summary(session: &Session<'_>, options: &GenerateOptions, done: &Generation, rates: &Rates) -> String {
-    let line = rates.line(session, done, true);
+/// Adapter and seed: what gives the same text again.
+fn made_by(session: &Session<'_>, options: &GenerateOptions) -> String {
+    let adapter = session.model().gpu().facts().id();
     match options.sampler.temperature == 0.0 {
-        true => line,
-        false => format!("{line}; --seed {}", options.sampler.seed),
+        true => format!("adapter {adapter}"),
+        false => format!("adapter {adapter}, --seed {}", options.sampler.seed),
+    }
+}
+
+/// Progress while a long prompt is read.
+pub(super) struct Reading {
+    /// `None`: the answer has begun.
+    wait: Option<Wait>,
+    n_tokens: usize,
+    chunk: usize,
+    chunks: usize,
+}
+
+impl Reading {
+    /// A prompt of `n_tokens`, read `chunk` at a time.
+    pub(super) fn new(n_tokens: usize, chunk: usize) -> Reading {
+        Reading { wait: Some(Wait::new("reading the prompt")), n_tokens, chunk, chunks: 0 }
+    }
+
+    /// Takes what [`Session::generate`] emits: an empty text before each chunk, then the answer.
+    pub(super) fn hear(&mut self, piece: &str) {
+        if let Some(wait) = &mut self.wait {
+            let done = self.chunks * self.chunk;
+            self.chunks += 1;
+            match piece.is_empty() && done < self.n_tokens {
+                true => wait.show(done as u64, self.n_tokens as u64),
+                false => self.wait = None,
+            }
+        }
     }
 }
 

@@ -253,7 +253,7 @@ fn remember(gpu: &Gpu, tuning: &Tuning) {
     }
 }
 
-/// Before a model first runs on a GPU: tries variants for the type that it will mostly have, for one sequence, for a moment.
+/// Before a model is first measured on a GPU: tries variants for the type that it will mostly have, for one sequence, for a moment.
 /// Nothing on software adapters: there it takes longer, and the defaults were measured on them. What goes wrong here is
 /// no reason not to run the model: it is told, and not tried again.
 pub(super) fn at_first_run(gpu: &Gpu, subject: &Subject, quant: Option<DType>) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,7 +33,18 @@ pub fn write_json<T: Serialize>(name: &str, value: &T) -> io::Result<()> {
 /// As [`write_json`], for bytes.
 pub fn write(name: &str, bytes: &[u8]) -> io::Result<()> {
     let dir = dir().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cache directory"))?;
-    write_into(&dir, name, bytes)
+    let written = write_into(&dir, name, bytes);
+    if let Err(error) = &written {
+        let _ = FAILURE.set((dir, error.to_string()));
+    }
+    written
+}
+
+static FAILURE: OnceLock<(PathBuf, String)> = OnceLock::new();
+
+/// The directory and the error of the first write that failed in this process.
+pub fn first_failure() -> Option<(PathBuf, String)> {
+    FAILURE.get().cloned()
 }
 
 /// Removes the file `name`, if there is one.

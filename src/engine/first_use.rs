@@ -24,16 +24,24 @@ pub struct Verdict {
     pub need_checks: BTreeSet<String>,
 }
 
-/// Takes over the pipelines of earlier processes and what the tuner found, verifies the adapter unless that was done before, and excludes
-/// what failed. Returns the verdict and whether it was computed now. A cache that cannot be read or written only costs
-/// the time of doing it again.
+/// As [`ensure_verified_with`], without progress.
 pub fn ensure_verified(gpu: &Gpu) -> Result<(Verdict, bool), GpuError> {
+    ensure_verified_with(gpu, &mut |_, _| {})
+}
+
+/// Called with the number of checks done and of all.
+pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
+
+/// Takes over the pipelines of earlier processes and what the tuner found, verifies the adapter
+/// unless that was done before, and excludes what failed. Returns the verdict and whether it was
+/// computed now. A cache that cannot be read or written only costs the time of doing it again.
+pub fn ensure_verified_with(gpu: &Gpu, progress: Progress<'_>) -> Result<(Verdict, bool), GpuError> {
     pipelines::load(gpu);
     tuned::apply_kept(gpu);
     let name = cache_name(gpu);
     let (verdict, fresh) = match cache::read_json::<Verdict>(&name) {
         Some(verdict) => (verdict, false),
-        None => (check(gpu)?, true),
+        None => (check(gpu, progress)?, true),
     };
     apply(gpu, &verdict);
     let used = Variants::of(gpu);
@@ -59,15 +67,15 @@ fn apply(gpu: &Gpu, verdict: &Verdict) {
     verdict.failed_classes.iter().for_each(|class| gpu.ban(class));
 }
 
-fn check(gpu: &Gpu) -> Result<Verdict, GpuError> {
+fn check(gpu: &Gpu, progress: Progress<'_>) -> Result<Verdict, GpuError> {
     gpu.leave_checks_out(&kernels::ALL);
-    let bare = check_form(gpu)?;
+    let bare = check_form(gpu, progress)?;
     if bare.failed_classes.is_empty() || gpu.is_checked() {
         return Ok(bare);
     }
     // Are the missing checks to blame? Then everything is verified in the form that it falls back to.
     gpu.keep_checks();
-    let checked = check_form(gpu)?;
+    let checked = check_form(gpu, progress)?;
     let checks = bare.checks + checked.checks;
     let need_checks: BTreeSet<String> =
         bare.failed_classes.difference(&checked.failed_classes).cloned().collect();
@@ -78,7 +86,7 @@ fn check(gpu: &Gpu) -> Result<Verdict, GpuError> {
 }
 
 /// Verifies the device as it is now, and leaves no class excluded that was not before.
-fn check_form(gpu: &Gpu) -> Result<Verdict, GpuError> {
+fn check_form(gpu: &Gpu, progress: Progress<'_>) -> Result<Verdict, GpuError> {
     let mut verdict = Verdict::default();
     let mut checks = variants::checks(gpu);
     checks.retain(|check| check.quick);
@@ -89,7 +97,7 @@ fn check_form(gpu: &Gpu) -> Result<Verdict, GpuError> {
         if now.is_empty() {
             break Ok(());
         }
-        let report = match verify::run(gpu, &now, |_, _| {}) {
+        let report = match verify::run(gpu, &now, |done, _| progress(done, now.len())) {
             Ok(report) => report,
             Err(error) => break Err(error),
         };
@@ -129,7 +137,7 @@ mod tests {
     fn verdict(checked: bool, fault: Option<Fault>) -> (Gpu, Verdict) {
         let gpu = gpu(checked);
         fault.into_iter().for_each(|fault| gpu.sabotage(fault));
-        let verdict = check(&gpu).expect("the device stays");
+        let verdict = check(&gpu, &mut |_, _| {}).expect("the device stays");
         apply(&gpu, &verdict);
         (gpu, verdict)
     }

@@ -56,6 +56,9 @@ pub struct Generation {
     pub prompt_time: Duration,
     /// Time of the following tokens.
     pub decode_time: Duration,
+    /// Seconds of it beyond what the later steps took: drivers compile kernels at their first
+    /// dispatch.
+    pub compile_s: f64,
     /// Seconds of each step after the first token: from its submit, or where steps are submitted ahead from the result of
     /// the one before, to its result. Steps of one submit share what all of them took.
     pub step_s: Vec<f64>,
@@ -84,6 +87,7 @@ impl Generation {
             prompt_tokens: 0,
             prompt_time: Duration::ZERO,
             decode_time: Duration::ZERO,
+            compile_s: 0.0,
             step_s: Vec::new(),
             timeline: Vec::new(),
             host: HostWork::default(),
@@ -98,10 +102,22 @@ impl Generation {
         self.prompt_tokens as f64 / self.prompt_time.as_secs_f64().max(1e-9)
     }
 
-    /// Generated tokens per second, the first one (which the prompt's run gives) not counted.
+    /// Generated tokens per second. The first one, which the prompt's run gives, does not count,
+    /// nor does what the first steps took for compiling.
     pub fn decode_rate(&self) -> f64 {
-        self.ids.len().saturating_sub(1) as f64 / self.decode_time.as_secs_f64().max(1e-9)
+        self.ids.len().saturating_sub(1) as f64 / (self.decode_time.as_secs_f64() - self.compile_s).max(1e-9)
     }
+}
+
+/// Seconds that the steps under way when the first result came took beyond the median step.
+/// `timeline` is as in [`Generation`].
+fn compile_s(step_s: &[f64], timeline: &[[f64; 3]]) -> f64 {
+    let mut sorted = step_s.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let Some(typical) = sorted.get(sorted.len() / 2) else { return 0.0 };
+    let until = timeline.first().map_or(0.0, |[_, _, result]| *result);
+    let early = step_s.iter().zip(timeline).take_while(|(_, [begun, ..])| *begun < until);
+    early.map(|(step, _)| step - typical).sum::<f64>().max(0.0)
 }
 
 impl Session<'_> {
@@ -186,6 +202,7 @@ impl Session<'_> {
         let processor = processor.and_then(|begun| begun.try_elapsed());
         generation.processor_s = processor.ok().map(|time| per_step(time.as_secs_f64()));
         (generation.host, generation.idle_s) = (host, per_step(idle_s));
+        generation.compile_s = compile_s(&step_s, &timeline);
         (generation.step_s, generation.timeline) = (step_s, timeline);
         Ok(generation)
     }
@@ -272,5 +289,20 @@ impl Output {
     fn end(self, finish: FinishReason, prompt_tokens: usize, prompt_time: Duration) -> Generation {
         let Output { text, ids, .. } = self;
         Generation { text, ids, prompt_tokens, prompt_time, ..Generation::empty(finish) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compiling_is_what_the_first_steps_took_longer() {
+        // Two steps went together before anything was read.
+        let later = [5.0, 5.1, 5.5];
+        let timeline = [[0.0, 0.1, 5.0], [0.0, 0.1, 5.0], later, later, later];
+        assert_eq!(compile_s(&[2.5, 2.5, 0.5, 0.5, 0.5], &timeline), 4.0);
+        assert_eq!(compile_s(&[0.5; 5], &timeline), 0.0);
+        assert_eq!(compile_s(&[], &[]), 0.0);
     }
 }

@@ -10,6 +10,9 @@ use crate::base::{AdapterFacts, DType, KvType};
 /// Version of the format: profiles of another version are measured anew.
 pub const VERSION: u32 = 4;
 
+/// A bandwidth that drifted by more than this part meanwhile was measured on a busy machine.
+const POOR_DRIFT: f64 = 0.3;
+
 /// Weights of at most so many bytes stay in the caches of most adapters from one token to the next.
 pub const CACHED_BYTES: u64 = 16 << 20;
 
@@ -76,6 +79,9 @@ pub struct Conditions {
     pub drift: f64,
     /// A short measurement for one model, not a whole profile.
     pub short: bool,
+    /// A run was faster than these readings allow.
+    #[serde(default)]
+    pub contradicted: bool,
 }
 
 /// A rate over a working set.
@@ -180,6 +186,13 @@ pub struct MemoryReading {
     pub claimed_bytes: Option<u64>,
     /// Why no more was tried or given.
     pub stopped_by: String,
+}
+
+impl Conditions {
+    /// Was the machine too busy for readings that predict anything?
+    pub fn is_poor(&self) -> bool {
+        self.contradicted || !(self.drift.abs() <= POOR_DRIFT)
+    }
 }
 
 impl Profile {
