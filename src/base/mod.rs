@@ -4,6 +4,7 @@ pub mod activations;
 pub mod adapter_facts;
 pub mod dtype;
 pub mod kv;
+pub mod quote;
 
 pub use activations::Activations;
 pub use adapter_facts::{AdapterFacts, AdapterKind, Maker};
