@@ -66,7 +66,7 @@ pub(super) fn open(files: &Files, weights: &str) -> Result<Opened<HfFolder>> {
             let mut content = safetensors::read(&source)?;
             // A tensor that the index places elsewhere is not taken from here.
             let here = |name: &str| {
-                index.weight_map.get(name).is_none_or(|place| plain(place).as_deref() == Some(&shard))
+                index.weight_map.get(name).is_none_or(|place| plain(place).as_deref() == Some(shard.as_str()))
             };
             content.tensors.retain(|t| here(&t.name));
             content.unsupported.retain(|t| here(&t.name));
