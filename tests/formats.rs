@@ -10,12 +10,16 @@ mod damage_gguf;
 mod damage_safetensors;
 #[path = "formats/folders.rs"]
 mod folders;
+#[path = "formats/places.rs"]
+mod places;
 #[path = "formats/raw.rs"]
 mod raw;
 #[path = "formats/real_files.rs"]
 mod real_files;
 #[path = "formats/round_trip.rs"]
 mod round_trip;
+#[path = "formats/variants.rs"]
+mod variants;
 
 use anygpu::formats::Archive;
 

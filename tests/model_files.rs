@@ -114,7 +114,7 @@ fn undecodable_tensors_are_named() {
     let archive = Archive::from_memory([("config.json", config), ("model.safetensors", weights)]).unwrap();
     let message = ModelSpec::from_archive(&archive).unwrap_err().to_string();
     assert!(
-        message.contains("model.embed_tokens.weight is stored as I32") && message.contains("bf16"),
+        message.contains("model.embed_tokens.weight is stored as I32") && message.contains("BF16"),
         "{message}"
     );
 }

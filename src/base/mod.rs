@@ -4,6 +4,7 @@ pub mod activations;
 pub mod adapter_facts;
 pub mod dtype;
 pub mod kv;
+pub mod quote;
 mod words;
 
 pub use activations::Activations;

@@ -280,15 +280,45 @@ fn notices(archive: &Archive, spec: &ModelSpec, options: &LoadOptions) -> Vec<St
             *kinds.entry((target.stored, target.dtype)).or_insert(0) += 1;
         }
     }
-    let mut notices: Vec<String> = kinds
+    let mut notices = file_notices(archive, spec);
+    let transcoded = kinds
         .iter()
         .map(|((stored, dtype), n)| {
-            format!("{n} {stored} matrices are computed as {dtype} (next native type)")
-        })
-        .collect();
+            format!("{n} {stored} matrices are computed as {dtype} (next native type{})", growth(*stored, *dtype))
+        });
+    notices.extend(transcoded);
     let quantized = archive.tensors.values().any(|t| !t.dtype.is_float());
     if let (Some(quant), true) = (options.quant, quantized) {
         notices.push(format!("--quant {quant} applies to float weights; quantized ones stay as they are"));
+    }
+    notices
+}
+
+/// How much more memory a matrix takes in its other type, if it does.
+fn growth(stored: DType, dtype: DType) -> String {
+    let bits = |dtype: DType| dtype.block_bytes() as f64 * 8.0 / dtype.block_len() as f64;
+    let times = bits(dtype) / bits(stored);
+    if times > 1.05 { format!(", {times:.1} times the memory") } else { String::new() }
+}
+
+/// Where a Hugging Face folder's configuration and its tensors say different things.
+fn file_notices(archive: &Archive, spec: &ModelSpec) -> Vec<String> {
+    let Metadata::HuggingFace(folder) = &archive.metadata else { return Vec::new() };
+    let mut notices = Vec::new();
+    let stated = folder.config.get("tie_word_embeddings").and_then(|value| value.as_bool());
+    if stated == Some(true) && !spec.is_tied() {
+        notices.push(format!(
+            "config.json says tie_word_embeddings, but a different {} is stored: both are used, as stored",
+            spec.tensors.output
+        ));
+    }
+    let class = folder.config.get("architectures").and_then(|list| list.get(0)?.as_str());
+    if let Some(class) = class.filter(|class| *class != spec.architecture) {
+        notices.push(format!(
+            "architecture {} is computed as {}, by model_type",
+            crate::base::quote::clip(class),
+            spec.architecture
+        ));
     }
     notices
 }

@@ -38,7 +38,16 @@ impl Opened {
         let mut notices = Vec::new();
         let (tokenizer, template) = match Tokenizer::from_metadata(&archive.metadata) {
             Ok((tokenizer, template)) => {
-                tokenizer.check_vocab(spec.vocab)?;
+                // Such an id is refused where it is fed in, and no logit can choose it.
+                if tokenizer.vocab_size() > spec.vocab {
+                    let (tokens, rows) = (tokenizer.vocab_size(), spec.vocab);
+                    let last = rows.saturating_sub(1);
+                    notices.push(format!(
+                        "the tokenizer has {tokens} tokens, the embedding {rows} rows: ids above {last} \
+                         cannot be used (an added token without a row is common; many are a sign of \
+                         another model's tokenizer)"
+                    ));
+                }
                 // Some rows are padding, as Qwen has them; this many look like another model's
                 // tokenizer.
                 if tokenizer.vocab_size() < spec.vocab / 2 {
@@ -52,6 +61,8 @@ impl Opened {
             }
             // Models without any tokenizer run on token ids; damaged ones are refused.
             Err(error) if error.is_absence() => (Err(error), None),
+            // These name the file themselves.
+            Err(TokenizerError::Format(error)) => return Err(EngineError::Format(*error)),
             Err(error) => return Err(error.into()),
         };
         Ok(Opened { archive, spec, tokenizer, template, notices })

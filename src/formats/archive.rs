@@ -9,6 +9,7 @@ use super::error::{FormatError, Result};
 use super::gguf::{self, GgufMetadata};
 use super::hf::HfFolder;
 use super::open::{self, Need, Parts};
+use super::safetensors;
 use super::source::Source;
 use crate::base::DType;
 
@@ -120,7 +121,7 @@ impl Archive {
                 tensor: name.into(),
                 type_name: tensor.type_name.clone(),
                 supported: match self.metadata {
-                    Metadata::HuggingFace(_) => "F32, F16, BF16".into(),
+                    Metadata::HuggingFace(_) => safetensors::SUPPORTED.into(),
                     Metadata::Gguf(_) => gguf::types::supported(),
                 },
             });
@@ -164,6 +165,17 @@ pub(super) struct Tensors {
 }
 
 impl Tensors {
+    /// Is there a tensor of this name, decodable or not?
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.shape(name).is_some()
+    }
+
+    /// Row-major shape of the tensor of this name, decodable or not.
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        let supported = self.supported.get(name).map(|tensor| &tensor.shape[..]);
+        supported.or_else(|| self.unsupported.get(name).map(|tensor| &tensor.shape[..]))
+    }
+
     /// Adds the tensors of file number `file`.
     pub(super) fn add(
         &mut self,

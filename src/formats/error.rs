@@ -1,6 +1,15 @@
 //! [`FormatError`]: everything that can be wrong with a model file, said so that the reader knows which
 //! file, which part of it, what was expected, what was found and what to do next.
 
+use crate::base::quote::{clip, clip_to, escape};
+
+/// Longest description of a field, of what was expected or found, in characters.
+const PHRASE_CHARS: usize = 300;
+
+fn phrase(text: &str) -> String {
+    clip_to(text, PHRASE_CHARS)
+}
+
 /// A model file or folder that cannot be used as it is.
 ///
 /// `file` is the path as the user gave it (or the name within an in-memory folder); `offset` counts bytes
@@ -9,19 +18,19 @@
 #[non_exhaustive]
 pub enum FormatError {
     /// The operating system refused to open, map, list or write something.
-    #[error("{file}: cannot {action}: {source}")]
+    #[error("{}: cannot {action}: {reason}", escape(file))]
     Io {
         /// File or folder.
         file: String,
         /// What was tried: "open", "map", "list", "write".
         action: &'static str,
         /// The system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 
     // --- finding the model ---------------------------------------------------------------------------
     /// The path is neither a model folder nor a model file.
-    #[error("{path}: no model here: {found}; {next}")]
+    #[error("{}: no model here: {}; {next}", escape(path), phrase(found))]
     NoModel {
         /// The path given.
         path: String,
@@ -31,7 +40,7 @@ pub enum FormatError {
         next: String,
     },
     /// A file that another file of the model refers to is absent.
-    #[error("{file}: refers to '{missing}', which is not in the same folder; download it too")]
+    #[error("{}: refers to '{}', which is not in the same folder; download it too", escape(file), phrase(missing))]
     MissingFile {
         /// The file that refers to it.
         file: String,
@@ -42,8 +51,10 @@ pub enum FormatError {
     // --- damaged files -------------------------------------------------------------------------------
     /// The file ends before something its header promises.
     #[error(
-        "{file}: {what} at byte {offset} needs {needed} bytes but the file ends at byte {len} \
-         (truncated download? compare its size with the source)"
+        "{}: {} at byte {offset} needs {needed} bytes but the file ends at byte {len} \
+         (truncated download? compare its size with the source)",
+        escape(file),
+        phrase(what)
     )]
     Truncated {
         /// The file.
@@ -58,7 +69,10 @@ pub enum FormatError {
         len: usize,
     },
     /// A field has a value it cannot have.
-    #[error("{file}: {what} at byte {offset}: expected {expected}, found {found}; {next}")]
+    #[error(
+        "{}: {} at byte {offset}: expected {}, found {}; {next}",
+        escape(file), phrase(what), phrase(expected), phrase(found)
+    )]
     Field {
         /// The file.
         file: String,
@@ -75,8 +89,10 @@ pub enum FormatError {
     },
     /// A tensor's bytes reach beyond the end of the file.
     #[error(
-        "{file}: tensor '{tensor}': data ends at byte {end} but the file has {len} bytes \
-         (truncated download? compare its size with the source)"
+        "{}: tensor '{}': data ends at byte {end} but the file has {len} bytes \
+         (truncated download? compare its size with the source)",
+        escape(file),
+        clip(tensor)
     )]
     TensorData {
         /// The file.
@@ -89,7 +105,10 @@ pub enum FormatError {
         len: usize,
     },
     /// A tensor's description contradicts itself, its neighbours or its encoding.
-    #[error("{file}: tensor '{tensor}': {what}: expected {expected}, found {found}; {next}")]
+    #[error(
+        "{}: tensor '{}': {what}: expected {}, found {}; {next}",
+        escape(file), clip(tensor), phrase(expected), phrase(found)
+    )]
     Tensor {
         /// The file.
         file: String,
@@ -106,8 +125,12 @@ pub enum FormatError {
     },
     /// The parts of a split model do not fit together.
     #[error(
-        "{file}: part of a split model: {what}: expected {expected}, found {found}; \
-         put all parts of one download into one folder under their own names"
+        "{}: part of a split model: {}: expected {}, found {}; \
+         put all parts of one download into one folder under their own names",
+        escape(file),
+        phrase(what),
+        phrase(expected),
+        phrase(found)
     )]
     Split {
         /// The part.
@@ -120,7 +143,7 @@ pub enum FormatError {
         found: String,
     },
     /// Two things of one name.
-    #[error("{file}: {what} '{name}' occurs twice; {next}")]
+    #[error("{}: {what} '{}' occurs twice; {next}", escape(file), clip(name))]
     Duplicate {
         /// The file (the second one, where two are involved).
         file: String,
@@ -132,21 +155,24 @@ pub enum FormatError {
         next: &'static str,
     },
     /// Text that should be JSON is not, or has another structure than its kind of file.
-    #[error("{file}: not valid {what}: {source}")]
+    #[error("{}: not valid {what}: {}", escape(file), phrase(&reason.to_string()))]
     Json {
         /// The file.
         file: String,
         /// What it should be, e.g. "JSON".
         what: &'static str,
         /// The parser's reason, with line and column.
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
 
     // --- sound files, asked for what they do not have --------------------------------------------------
     /// A tensor is stored in a type that cannot be decoded here.
     #[error(
-        "{file}: tensor '{tensor}' has type {type_name}, which is not supported; \
-         take a file in one of: {supported}"
+        "{}: tensor '{}' has type {}, which is not supported; \
+         take a file in one of: {supported}",
+        escape(file),
+        clip(tensor),
+        clip(type_name)
     )]
     UnsupportedType {
         /// The file.
@@ -159,7 +185,10 @@ pub enum FormatError {
         supported: String,
     },
     /// The archive has no such tensor.
-    #[error("{archive}: tensor '{tensor}' is missing (the model has {n_tensors} tensors{similar})")]
+    #[error(
+        "{}: tensor '{}' is missing (the model has {n_tensors} tensors{})",
+        escape(archive), clip(tensor), clip_to(similar, 100)
+    )]
     MissingTensor {
         /// The archive's path.
         archive: String,
@@ -171,7 +200,10 @@ pub enum FormatError {
         similar: String,
     },
     /// A tensor has another shape than the model's dimensions ask for.
-    #[error("{archive}: tensor '{tensor}': expected shape {expected:?}, found {found:?}")]
+    #[error(
+        "{}: tensor '{}': expected shape {expected:?}, found {found:?}",
+        escape(archive), clip(tensor)
+    )]
     Shape {
         /// The archive's path.
         archive: String,
@@ -183,7 +215,7 @@ pub enum FormatError {
         found: Vec<usize>,
     },
     /// A GGUF metadata key is absent.
-    #[error("{file}: metadata key '{key}' is missing (needed as {expected})")]
+    #[error("{}: metadata key '{}' is missing (needed as {expected})", escape(file), clip(key))]
     MissingKey {
         /// The file.
         file: String,
@@ -193,7 +225,10 @@ pub enum FormatError {
         expected: &'static str,
     },
     /// A GGUF metadata value has another type, or is out of the range asked for.
-    #[error("{file}: metadata key '{key}': expected {expected}, found {found}")]
+    #[error(
+        "{}: metadata key '{}': expected {expected}, found {}",
+        escape(file), clip(key), phrase(found)
+    )]
     KeyType {
         /// The file.
         file: String,
@@ -207,7 +242,10 @@ pub enum FormatError {
 
     // --- writing -------------------------------------------------------------------------------------
     /// The writer was given something that a GGUF file cannot hold.
-    #[error("cannot write GGUF: {what}: expected {expected}, found {found}")]
+    #[error(
+        "cannot write GGUF: {}: expected {}, found {}",
+        phrase(what), phrase(expected), phrase(found)
+    )]
     Write {
         /// What was being written.
         what: String,

@@ -2,22 +2,24 @@
 //! parsed values. What the values mean is the business of `model` and `tokenizer`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::archive::Tensors;
+use super::archive::{TensorInfo, Tensors};
 use super::error::{FormatError, Result};
+use super::names;
 use super::open::{Opened, join_some};
 use super::safetensors;
 use super::source::{Files, Source};
 
 pub(super) const CONFIG: &str = "config.json";
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const SINGLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 const INDEX_SUFFIX: &str = ".safetensors.index.json";
 /// Weights of a fine-tuning adapter (PEFT), not of a model.
-const ADAPTER: &str = "adapter_model.safetensors";
+pub(super) const ADAPTER: &str = "adapter_model.safetensors";
 
 /// The files of a model folder beside its tensors.
 #[derive(Clone, Debug)]
@@ -57,66 +59,117 @@ pub(super) fn weights_file(names: &[String]) -> Option<&str> {
 pub(super) fn open(files: &Files, weights: &str) -> Result<Opened<HfFolder>> {
     let source = files.open(weights)?.ok_or_else(|| missing(files, weights))?;
     let metadata = read_folder(files, source.name())?;
-    let mut tensors = Tensors::default();
-    if !weights.ends_with(INDEX_SUFFIX) {
+    let mut loaded = Loaded::default();
+    if weights.ends_with(INDEX_SUFFIX) {
+        let index: Index = json(&source, "index of safetensors shards")?;
+        for (shard, source) in open_shards(files, &source, &index)? {
+            let mut content = safetensors::read(&source)?;
+            // A tensor that the index places elsewhere is not taken from here.
+            let here = |name: &str| {
+                index.weight_map.get(name).is_none_or(|place| plain(place).as_deref() == Some(shard.as_str()))
+            };
+            content.tensors.retain(|t| here(&t.name));
+            content.unsupported.retain(|t| here(&t.name));
+            content.narrowed.tensors.retain(|t| here(&t.name));
+            loaded.add(source, content)?;
+        }
+    } else {
         let content = safetensors::read(&source)?;
-        tensors.add(0, &source, content.tensors, content.unsupported)?;
-        return Ok(Opened { metadata, tensors, sources: vec![source] });
+        loaded.add(source, content)?;
     }
-    let index: Index = json(&source, "index of safetensors shards")?;
-    let sources = open_shards(files, &source, &index)?;
-    for (file, (shard, source)) in sources.iter().enumerate() {
-        let mut content = safetensors::read(source)?;
-        // A tensor that the index places elsewhere is not taken from here.
-        let here = |name: &String| index.weight_map.get(name).is_none_or(|place| place == shard);
-        content.tensors.retain(|t| here(&t.name));
-        content.unsupported.retain(|t| here(&t.name));
-        tensors.add(file, source, content.tensors, content.unsupported)?;
+    let Loaded { mut tensors, mut sources, narrowed } = loaded;
+    for (source, converted) in narrowed {
+        tensors.add(sources.len(), &source, converted, Vec::new())?;
+        sources.push(source);
     }
-    let known =
-        |name: &String| tensors.supported.contains_key(name) || tensors.unsupported.contains_key(name);
-    match index.weight_map.iter().find(|(name, _)| !known(name)) {
-        Some((tensor, shard)) => Err(FormatError::Tensor {
-            file: source.name().into(),
-            tensor: tensor.clone(),
-            what: "place",
-            expected: format!("the tensor in '{shard}', as the index says").into(),
-            found: "no such tensor there".into(),
-            next: "index and shards are of different downloads: download them together",
+    let tied = metadata.config.get("tie_word_embeddings").and_then(Value::as_bool);
+    names::unify_hf(&mut tensors, tied.unwrap_or(false), &sources);
+    Ok(Opened { metadata, tensors, sources })
+}
+
+/// What was read of a folder's weights.
+#[derive(Default)]
+struct Loaded {
+    tensors: Tensors,
+    sources: Vec<Source>,
+    /// Sources made here, and what they hold: they follow the files.
+    narrowed: Vec<(Source, Vec<TensorInfo>)>,
+}
+
+impl Loaded {
+    fn add(&mut self, source: Source, content: safetensors::Content) -> Result<()> {
+        self.tensors.add(self.sources.len(), &source, content.tensors, content.unsupported)?;
+        self.sources.push(source);
+        if !content.narrowed.tensors.is_empty() {
+            self.narrowed.push((content.narrowed.source, content.narrowed.tensors));
+        }
+        Ok(())
+    }
+}
+
+/// The index beside a shard that names it; `None` for a file that is no shard of one.
+pub(super) fn index_of(files: &Files, shard: &str) -> Result<Option<String>> {
+    if shard.ends_with(INDEX_SUFFIX) {
+        return Ok(None);
+    }
+    for name in files.list()?.into_iter().filter(|name| name.ends_with(INDEX_SUFFIX)) {
+        let Some(source) = files.open(&name)? else { continue };
+        // An index that cannot be read names nothing.
+        let index = serde_json::from_slice::<Index>(source.bytes());
+        let names_it = |place: &String| plain(place).as_deref() == Some(shard);
+        if index.is_ok_and(|index| index.weight_map.values().any(names_it)) {
+            return Ok(Some(name));
+        }
+    }
+    let stem = shard.strip_suffix(".safetensors").unwrap_or(shard);
+    let part = stem.rsplit_once("-of-").and_then(|(rest, n)| Some((rest.rsplit_once('-')?.1, n)));
+    let count = |digits: &str| digits.parse::<u32>().ok().filter(|_| digits.len() == 5);
+    match part.and_then(|(no, n)| Some((count(no)?, count(n)?))) {
+        Some((no, n)) if n > 1 => Err(FormatError::NoModel {
+            path: Path::new(&files.name()).join(shard).display().to_string(),
+            found: format!("part {no} of {n}, and no index of them beside it"),
+            next: format!("download {INDEX} and all parts"),
         }),
-        None => Ok(Opened { metadata, tensors, sources: sources.into_values().collect() }),
+        _ => Ok(None),
     }
+}
+
+/// The place of a shard as a plain relative path with `/`; `None` where it would leave the folder or is no
+/// safetensors file: an index comes from the network.
+fn plain(place: &str) -> Option<String> {
+    if place.contains(['\\', '\0', ':']) || place.starts_with('/') || !place.ends_with(".safetensors") {
+        return None;
+    }
+    let steps: Vec<&str> = place.split('/').filter(|step| !matches!(*step, "" | ".")).collect();
+    (!steps.contains(&"..")).then(|| steps.join("/"))
 }
 
 /// Opens every shard that the index names, by name.
 fn open_shards(files: &Files, index_file: &Source, index: &Index) -> Result<BTreeMap<String, Source>> {
     let mut shards = BTreeMap::new();
     let mut absent = BTreeSet::new();
-    for shard in index.weight_map.values() {
-        if shards.contains_key(shard) || absent.contains(shard.as_str()) {
+    for place in index.weight_map.values() {
+        let shard = plain(place).ok_or_else(|| FormatError::Field {
+            file: index_file.name().into(),
+            what: "weight_map".into(),
+            offset: 0,
+            expected: "names of .safetensors files in the same folder".into(),
+            found: format!("'{place}'").into(),
+            next: "download the index again",
+        })?;
+        if shards.contains_key(&shard) || absent.contains(&shard) {
             continue;
         }
-        // An index may name files of its own folder only: it comes from the network.
-        if shard.contains(['/', '\\', '\0']) || !shard.ends_with(".safetensors") {
-            return Err(FormatError::Field {
-                file: index_file.name().into(),
-                what: "weight_map".into(),
-                offset: 0,
-                expected: "names of .safetensors files in the same folder".into(),
-                found: format!("'{shard}'").into(),
-                next: "download the index again",
-            });
-        }
-        match files.open(shard)? {
+        match files.open(&shard)? {
             Some(source) => {
-                shards.insert(shard.clone(), source);
+                shards.insert(shard, source);
             }
             None => {
-                absent.insert(shard.as_str());
+                absent.insert(shard);
             }
         }
     }
-    let absent: Vec<&str> = absent.into_iter().collect();
+    let absent: Vec<&str> = absent.iter().map(String::as_str).collect();
     match join_some(&absent) {
         Some(missing) => Err(FormatError::MissingFile { file: index_file.name().into(), missing }),
         None => Ok(shards),
@@ -160,63 +213,10 @@ fn json<'a, T: Deserialize<'a>>(source: &'a Source, what: &'static str) -> Resul
     serde_json::from_slice(source.bytes()).map_err(|e| FormatError::Json {
         file: source.name().into(),
         what,
-        source: e,
+        reason: e,
     })
 }
 
 fn missing(files: &Files, name: &str) -> FormatError {
     FormatError::MissingFile { file: files.name(), missing: name.into() }
-}
-
-const WHAT_TO_GIVE: &str = "give a .gguf file or a folder with config.json and model.safetensors";
-const CONVERT: &str = "these are weights in PyTorch's format: convert them to safetensors, or download the \
-                       model in safetensors or GGUF";
-
-/// Why a folder with the files `names` and these folders is not a model: (what was found, what to do).
-pub(super) fn explain_folder(names: &[String], folders: &[String]) -> (String, String) {
-    let matching = |test: &dyn Fn(&str) -> bool| {
-        let found: Vec<&str> = names.iter().map(String::as_str).filter(|name| test(name)).collect();
-        join_some(&found)
-    };
-    if let Some(found) = matching(&|n| n == ADAPTER) {
-        return (found, "this is an adapter (LoRA): merge it into its base model first".into());
-    }
-    if let Some(found) = matching(&|n| n.ends_with(".safetensors")) {
-        return (format!("several weight files ({found}) and no {INDEX}"), format!("download {INDEX} too"));
-    }
-    if let Some(found) = matching(&|n| is_pytorch(n) || n.ends_with("pytorch_model.bin.index.json")) {
-        return (found, CONVERT.into());
-    }
-    if names.iter().any(|name| name == CONFIG) {
-        return (
-            format!("{CONFIG} without weights"),
-            format!("download {SINGLE} (or its shards and index) too"),
-        );
-    }
-    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
-    if let (true, Some(folders)) = (names.is_empty(), join_some(&folders)) {
-        return (format!("only folders: {folders}"), "give the one that holds the model's files".into());
-    }
-    let all: Vec<&str> = names.iter().map(String::as_str).collect();
-    (join_some(&all).unwrap_or_else(|| "no files".into()), WHAT_TO_GIVE.into())
-}
-
-/// Why a file is not a model: (what was found, what to do).
-pub(super) fn explain_file(name: &str, bytes: &[u8]) -> (String, String) {
-    const OLD_GGML: [&[u8]; 4] = [b"lmgg", b"fmgg", b"tjgg", b"algg"]; // ggml, ggmf, ggjt, ggla, stored as u32
-    if OLD_GGML.iter().any(|magic| bytes.starts_with(magic)) {
-        return ("a ggml file from before GGUF (2023)".into(), "download the model as GGUF".into());
-    }
-    if is_pytorch(name) || name.ends_with(".pkl") {
-        return ("a PyTorch file".into(), CONVERT.into());
-    }
-    if name == CONFIG {
-        return (format!("only the file {CONFIG}"), "give the folder it is in".into());
-    }
-    let start = &bytes[..bytes.len().min(8)];
-    (format!("a file that starts with \"{}\"", start.escape_ascii()), WHAT_TO_GIVE.into())
-}
-
-fn is_pytorch(name: &str) -> bool {
-    [".bin", ".pt", ".pth", ".ckpt"].iter().any(|suffix| name.ends_with(suffix))
 }

@@ -10,10 +10,13 @@
 //! `tests/fuzz_formats.rs`).
 
 pub mod archive;
+mod cache;
 pub mod error;
 pub mod gguf;
 pub mod header;
 pub mod hf;
+mod kinds;
+mod names;
 mod open;
 pub mod safetensors;
 pub mod source;

@@ -1,12 +1,13 @@
 //! From a path to what is there: which format, which files, and how much of a model must be present.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::archive::{Metadata, Tensors};
 use super::error::{FormatError, Result};
 use super::source::{Files, Source};
-use super::{gguf, hf};
+use super::{cache, gguf, hf, kinds, names};
+use crate::base::quote::clip;
 
 /// How much of a model must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,9 @@ impl<M> Opened<M> {
 pub(super) fn path(path: &Path, need: Need) -> Result<Parts> {
     let name = path.display().to_string();
     if path.is_dir() {
-        return open_folder(Files::Disk(path.into()), name, need);
+        let folder = cache::resolve(path)?;
+        let name = folder.display().to_string();
+        return open_folder(Files::Disk(folder), name, need);
     }
     if !path.exists() {
         return Err(FormatError::NoModel {
@@ -67,9 +70,21 @@ pub(super) fn path(path: &Path, need: Need) -> Result<Parts> {
         });
     }
     let source = Source::open(path)?;
-    let files = Files::Disk(path.parent().unwrap_or(Path::new("")).into());
-    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let place = place(path);
+    let files = Files::Disk(place.parent().unwrap_or(Path::new("")).into());
+    let file_name = place.file_name().unwrap_or_default().to_string_lossy();
     open_file(files, &file_name, source, name, need)
+}
+
+/// The path whose folder holds the other files of the model: that of the file itself where `path` is a link
+/// of another name to a part of a split model.
+fn place(path: &Path) -> PathBuf {
+    let is_part = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        gguf::split_prefix(&name).is_some()
+    };
+    let target = path.canonicalize().ok().filter(|target| !is_part(path) && is_part(target));
+    target.unwrap_or_else(|| path.into())
 }
 
 /// Opens named files in memory as if they were a folder.
@@ -91,23 +106,29 @@ where
 /// `'a', 'b', 'c' and 4 more`; `None` of nothing.
 pub(super) fn join_some(names: &[&str]) -> Option<String> {
     const SHOWN: usize = 5;
-    let shown: Vec<&str> = names.iter().copied().take(SHOWN).collect();
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| clip(name)).collect();
     let more = names.len() - shown.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!names.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
 }
 
 fn open_file(files: Files, file_name: &str, source: Source, name: String, need: Need) -> Result<Parts> {
-    if source.bytes().starts_with(&gguf::MAGIC) || file_name.ends_with(".gguf") {
-        return gguf::open(&files, file_name, source, need).map(|o| o.into_parts(name, Metadata::Gguf));
+    if source.bytes().starts_with(&gguf::MAGIC) || gguf::is_named(file_name) {
+        return gguf::open(&files, file_name, source, need).map(|o| gguf_parts(o, name));
     }
     if file_name.ends_with(".safetensors") || file_name.ends_with(".safetensors.index.json") {
-        return hf::open(&files, file_name).map(|o| o.into_parts(name, hugging_face));
+        if file_name == hf::ADAPTER {
+            let (found, next) = kinds::explain_adapter();
+            return Err(FormatError::NoModel { path: name, found, next });
+        }
+        source.reject_pointer()?;
+        let weights = hf::index_of(&files, file_name)?.unwrap_or_else(|| file_name.to_owned());
+        return hf::open(&files, &weights).map(|o| o.into_parts(name, hugging_face));
     }
     if need == Need::Header && file_name.ends_with(".json") {
         return config_alone(&source, name);
     }
-    let (found, next) = hf::explain_file(file_name, source.bytes());
+    let (found, next) = kinds::explain_file(file_name, source.bytes());
     Err(FormatError::NoModel { path: name, found, next })
 }
 
@@ -126,29 +147,47 @@ fn open_folder(files: Files, name: String, need: Need) -> Result<Parts> {
         };
     }
     // One GGUF model: a single file, or the parts of one.
-    let mut models: Vec<&str> = names.iter().map(String::as_str).filter(|n| n.ends_with(".gguf")).collect();
-    let all_names = models.clone();
+    let mut models: Vec<&str> = names.iter().map(String::as_str).filter(|n| gguf::is_named(n)).collect();
     models.dedup_by_key(|n| gguf::split_prefix(n).map_or(*n, |(prefix, _)| prefix));
+    if models.len() > 1 {
+        models = without_companions(&files, models)?;
+    }
     match models[..] {
         [model] => {
             let source = files
                 .open(model)?
                 .ok_or_else(|| FormatError::MissingFile { file: name.clone(), missing: model.into() })?;
-            gguf::open(&files, model, source, need).map(|o| o.into_parts(name, Metadata::Gguf))
+            gguf::open(&files, model, source, need).map(|o| gguf_parts(o, name))
         }
         [] => match files.open(hf::CONFIG)? {
             Some(config) if need == Need::Header => config_alone(&config, name),
             _ => {
-                let (found, next) = hf::explain_folder(&names, &files.list_folders()?);
+                let (found, next) = kinds::explain_folder(&names, &files.list_folders()?);
                 Err(FormatError::NoModel { path: name, found, next })
             }
         },
         _ => Err(FormatError::NoModel {
             path: name,
-            found: format!("several GGUF models: {}", join_some(&all_names).unwrap_or_default()),
+            found: format!("several GGUF models: {}", join_some(&models).unwrap_or_default()),
             next: "give the path of one of them".into(),
         }),
     }
+}
+
+/// The models among GGUF files; all of them where none is a model, so that the message can name them.
+fn without_companions<'a>(files: &Files, names: Vec<&'a str>) -> Result<Vec<&'a str>> {
+    let mut models = Vec::new();
+    for name in &names {
+        if !files.open(name)?.is_some_and(|source| gguf::is_companion(&source)) {
+            models.push(*name);
+        }
+    }
+    Ok(if models.is_empty() { names } else { models })
+}
+
+fn gguf_parts(mut opened: Opened<gguf::GgufMetadata>, name: String) -> Parts {
+    names::unify_gguf(&mut opened.tensors);
+    opened.into_parts(name, Metadata::Gguf)
 }
 
 fn hugging_face(folder: hf::HfFolder) -> Metadata {

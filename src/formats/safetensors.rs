@@ -24,10 +24,21 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 const LENGTH_BYTES: usize = 8;
 const DOWNLOAD_AGAIN: &str = "the file is damaged or not safetensors: download it again";
 
+/// Types of tensors that can be used, for messages.
+pub(crate) const SUPPORTED: &str = "F64, F32, F16, BF16";
+
 /// A file's tensors; `file` is 0.
 pub(super) struct Content {
     pub(super) tensors: Vec<TensorInfo>,
     pub(super) unsupported: Vec<UnsupportedTensor>,
+    /// Those stored in F64, as F32.
+    pub(super) narrowed: Narrowed,
+}
+
+/// Tensors that are held in memory, in a narrower type than the file's.
+pub(super) struct Narrowed {
+    pub(super) tensors: Vec<TensorInfo>,
+    pub(super) source: Source,
 }
 
 #[derive(serde::Deserialize)]
@@ -71,12 +82,13 @@ pub(super) fn read(source: &Source) -> Result<Content> {
     let Table(mut entries) = serde_json::from_slice(header).map_err(|e| FormatError::Json {
         file: source.name().into(),
         what: "safetensors header (JSON from byte 8)",
-        source: e,
+        reason: e,
     })?;
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
     check_layout(source, &entries, data_start)?;
 
-    let mut content = Content { tensors: Vec::new(), unsupported: Vec::new() };
+    let (mut tensors, mut unsupported) = (Vec::new(), Vec::new());
+    let (mut narrow, mut narrow_bytes) = (Vec::new(), Vec::new());
     let mut names = BTreeSet::new();
     for (name, entry) in entries {
         if !names.insert(name.clone()) {
@@ -89,21 +101,30 @@ pub(super) fn read(source: &Source) -> Result<Content> {
         }
         let (n_elements, shape) = elements(source, &name, &entry)?;
         check_size(source, &name, &entry, n_elements)?;
+        // check_layout has shown that both ends lie within the file, whose length is a usize.
+        let (begin, end) = (entry.data_offsets.0 as usize, entry.data_offsets.1 as usize);
+        let range = data_start + begin..data_start + end;
         let dtype = match entry.dtype.as_str() {
+            "F64" => {
+                let start = narrow_bytes.len();
+                let wide = source.bytes()[range].as_chunks::<8>().0;
+                narrow_bytes.extend(wide.iter().flat_map(|x| (f64::from_le_bytes(*x) as f32).to_le_bytes()));
+                let range = start..narrow_bytes.len();
+                narrow.push(TensorInfo { name, dtype: DType::F32, shape, file: 0, range });
+                continue;
+            }
             "F32" => DType::F32,
             "F16" => DType::F16,
             "BF16" => DType::BF16,
             _ => {
-                content.unsupported.push(UnsupportedTensor { name, type_name: entry.dtype, shape, file: 0 });
+                unsupported.push(UnsupportedTensor { name, type_name: entry.dtype, shape, file: 0 });
                 continue;
             }
         };
-        // check_layout has shown that both ends lie within the file, whose length is a usize.
-        let (begin, end) = (entry.data_offsets.0 as usize, entry.data_offsets.1 as usize);
-        let range = data_start + begin..data_start + end;
-        content.tensors.push(TensorInfo { name, dtype, shape, file: 0, range });
+        tensors.push(TensorInfo { name, dtype, shape, file: 0, range });
     }
-    Ok(content)
+    let narrowed = Narrowed { tensors: narrow, source: Source::memory(source.name(), narrow_bytes) };
+    Ok(Content { tensors, unsupported, narrowed })
 }
 
 /// The header's bytes, and where the data starts.

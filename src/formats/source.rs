@@ -28,7 +28,7 @@ impl Source {
         let name = path.display().to_string();
         let io = |action| {
             let file = name.clone();
-            move |source| FormatError::Io { file, action, source }
+            move |reason| FormatError::Io { file, action, reason }
         };
         let file = File::open(path).map_err(io("open"))?;
         let data = if file.metadata().map_err(io("open"))?.len() == 0 {
@@ -114,6 +114,7 @@ impl Files {
     /// The folder's name for messages.
     pub(super) fn name(&self) -> String {
         match self {
+            Files::Disk(dir) if dir.as_os_str().is_empty() => ".".into(),
             Files::Disk(dir) => dir.display().to_string(),
             Files::Memory(_) => "(in memory)".into(),
         }
@@ -136,9 +137,11 @@ impl Files {
     fn list_where(&self, wanted: fn(&Path) -> bool) -> Result<Vec<String>> {
         let dir = match self {
             Files::Memory(files) => return Ok(files.keys().cloned().collect()),
-            Files::Disk(dir) => dir,
+            // The folder of a bare file name.
+            Files::Disk(dir) if dir.as_os_str().is_empty() => Path::new("."),
+            Files::Disk(dir) => dir.as_path(),
         };
-        let io = |source| FormatError::Io { file: dir.display().to_string(), action: "list", source };
+        let io = |reason| FormatError::Io { file: self.name(), action: "list", reason };
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(io)? {
             let entry = entry.map_err(io)?;

@@ -25,24 +25,54 @@ pub mod limits {
     pub const ROPE_FACTOR: f64 = 1e4;
 }
 
-/// Every tensor `spec` names is in `tensors` with the shape its dimensions ask for, and the file has no
-/// bias or norm that would be left out.
+/// Every tensor `spec` names is in `tensors` with the shape its dimensions ask for; a vector may be stored
+/// as a matrix of one row.
 pub fn tensors(spec: &ModelSpec, tensors: &BTreeMap<String, TensorInfo>) -> Result<(), ModelError> {
-    let mut used = HashSet::new();
     for (name, expected) in spec.expected_tensors() {
         let Some(info) = tensors.get(name) else {
             return Err(ModelError::MissingTensor { tensor: name.to_owned() });
         };
-        if info.shape != expected {
-            return Err(ModelError::Shape { tensor: name.to_owned(), expected, found: info.shape.clone() });
+        let one_row = expected.len() == 1 && info.shape.len() == 2 && info.shape[0] == 1;
+        if info.shape[usize::from(one_row)..] != expected {
+            let (tensor, found) = (name.to_owned(), info.shape.clone());
+            return Err(ModelError::Shape { tensor, expected, found });
         }
-        used.insert(name);
     }
-    let changes_results = |name: &str| name.ends_with(".bias") || name.ends_with("norm.weight");
-    match tensors.keys().find(|name| !used.contains(name.as_str()) && changes_results(name)) {
-        Some(name) => {
-            Err(ModelError::UnusedTensor { tensor: name.clone(), architecture: spec.architecture.clone() })
-        }
+    Ok(())
+}
+
+/// Constants that older converters stored, which are computed here, and what training leaves beside a model.
+const HARMLESS: [&str; 7] = [
+    "attn_rot_embd",
+    "rope_freqs",
+    "rotary_emb.inv_freq",
+    "rotary_emb.cos_cached",
+    "rotary_emb.sin_cached",
+    "v_head.",
+    "self_attn.masked_bias",
+];
+
+/// Parts of names whose tensors change a model's numbers wherever they stand.
+const TELLING: [&str; 6] = [".bias", "norm.weight", "scale", "sinks", "lora_", "position_emb"];
+
+/// None of the stored `names` would be left out though it changes results: GGUF files hold nothing but the
+/// model, so none may be unused; safetensors may hold other heads beside it, not more in its layers.
+pub fn unused<'a>(
+    spec: &ModelSpec,
+    mut names: impl Iterator<Item = &'a String>,
+    is_gguf: bool,
+) -> Result<(), ModelError> {
+    let used: HashSet<&str> = spec.expected_tensors().into_iter().map(|(name, _)| name).collect();
+    let changes_results = |name: &str| {
+        let telling = || TELLING.iter().any(|part| name.contains(part));
+        let in_layer = || name.starts_with("model.layers.");
+        !HARMLESS.iter().any(|part| name.contains(part)) && (is_gguf || in_layer() || telling())
+    };
+    match names.find(|name| !used.contains(name.as_str()) && changes_results(name)) {
+        Some(name) => Err(ModelError::UnusedTensor {
+            tensor: name.clone(),
+            architecture: spec.architecture.clone(),
+        }),
         None => Ok(()),
     }
 }

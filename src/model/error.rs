@@ -1,6 +1,7 @@
 //! What can be wrong with a model description.
 
 use crate::base::DType;
+use crate::base::quote::{clip, clip_to};
 
 /// Architectures that can run, as shown in messages.
 pub const SUPPORTED: &str = "LlamaForCausalLM (Llama 2 and 3, SmolLM2, TinyLlama), MistralForCausalLM, \
@@ -10,7 +11,7 @@ pub const SUPPORTED: &str = "LlamaForCausalLM (Llama 2 and 3, SmolLM2, TinyLlama
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ModelError {
     /// Another architecture than those implemented.
-    #[error("architecture {found} is not supported (supported: {supported})")]
+    #[error("architecture {} is not supported (supported: {supported})", clip(found))]
     UnknownArchitecture {
         /// As the file names it.
         found: String,
@@ -34,13 +35,16 @@ pub enum ModelError {
         families: Vec<&'static str>,
     },
     /// A tensor the architecture needs is not in the file.
-    #[error("tensor {tensor} is missing")]
+    #[error("tensor {} is missing", clip(tensor))]
     MissingTensor {
         /// Name it should have.
         tensor: String,
     },
     /// A tensor's shape contradicts the metadata.
-    #[error("tensor {tensor} has shape {found:?}, expected {expected:?} from the model's dimensions")]
+    #[error(
+        "tensor {} has shape {found:?}, expected {expected:?} from the model's dimensions",
+        clip(tensor)
+    )]
     Shape {
         /// Its name.
         tensor: String,
@@ -50,16 +54,35 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A tensor the architecture needs is stored in an encoding unknown here.
-    #[error("tensor {tensor} is stored as {type_name}, which cannot be decoded (supported: {})", decodable())]
+    #[error(
+        "tensor {} is stored as {}, which cannot be decoded (supported: {supported})",
+        clip(tensor),
+        clip(type_name)
+    )]
     Undecodable {
         /// Its name.
         tensor: String,
         /// The encoding, as the format calls it.
         type_name: String,
+        /// Encodings that files of this format may have.
+        supported: String,
     },
-    /// The file has a bias or norm that this architecture does not apply: computing without it
-    /// would give wrong results in silence.
-    #[error("tensor {tensor} is stored, but architecture {architecture} as configured does not use it")]
+    /// A file that is known to be something else than a model, or a model in an encoding of other programs.
+    #[error("this is {}: {next}", clip_to(found, 160))]
+    NotRunnable {
+        /// What it is, with its article.
+        found: String,
+        /// What to do instead.
+        next: &'static str,
+    },
+    /// The file has a tensor that this architecture does not apply: computing without it would give
+    /// wrong results in silence.
+    #[error(
+        "tensor {} is stored, but architecture {} as configured does not use it: results would be wrong; \
+         take another conversion of the model",
+        clip(tensor),
+        clip(architecture)
+    )]
     UnusedTensor {
         /// Its name.
         tensor: String,
@@ -67,7 +90,7 @@ pub enum ModelError {
         architecture: String,
     },
     /// A metadata key is missing, of the wrong type, out of range or asks for something unsupported.
-    #[error("{key} is {found}, expected {expected}")]
+    #[error("{} is {}, expected {expected}", clip(key), clip(found))]
     BadConfig {
         /// Full key, e.g. `rope_scaling.factor` or `llama.block_count`.
         key: String,
@@ -78,7 +101,8 @@ pub enum ModelError {
     },
 }
 
-fn decodable() -> String {
+/// Types of GGUF files that can be decoded.
+pub(crate) fn decodable() -> String {
     DType::all().map(DType::name).collect::<Vec<_>>().join(", ")
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Number, Value};
 
 use super::check::{self, limits};
-use super::error::ModelError;
+use super::error::{ModelError, decodable};
 use super::spec::ModelSpec;
-use super::{gguf, hf};
+use super::{gguf, hf, quantized};
 use crate::formats::gguf::value::Value as GgufValue;
+use crate::formats::safetensors;
 use crate::formats::{Archive, Extent, Header, Metadata, TensorInfo, UnsupportedTensor};
 
 impl ModelSpec {
@@ -40,19 +41,34 @@ fn from_table(
         decodable.or_else(|| unsupported.get(name).map(|tensor| &tensor.shape)).cloned()
     };
     let spec = match metadata {
-        Metadata::HuggingFace(folder) => hf::parse(&folder.config, &|name| shape(name).is_some())?,
+        Metadata::HuggingFace(folder) => {
+            if let Some(found) = quantized::by_names(tensors.keys().chain(unsupported.keys())) {
+                return Err(ModelError::NotRunnable { found, next: quantized::NEXT });
+            }
+            hf::parse(&folder.config, &|name| shape(name).is_some())?
+        }
         Metadata::Gguf(metadata) => {
+            if let Some(companion) = metadata.companion() {
+                let (found, next) = (companion.what.to_owned(), companion.next);
+                return Err(ModelError::NotRunnable { found, next });
+            }
             let get = |key: &str| metadata.value(key).map(|value| as_json(&value));
             gguf::parse(&get, &shape)?
         }
     };
+    let is_gguf = matches!(metadata, Metadata::Gguf(_));
     for (name, _) in spec.expected_tensors() {
         if let Some(tensor) = unsupported.get(name) {
             let type_name = tensor.type_name.clone();
-            return Err(ModelError::Undecodable { tensor: name.to_owned(), type_name });
+            if let (false, Some(found)) = (is_gguf, quantized::by_type(name, &type_name)) {
+                return Err(ModelError::NotRunnable { found, next: quantized::NEXT });
+            }
+            let supported = if is_gguf { decodable() } else { safetensors::SUPPORTED.to_owned() };
+            return Err(ModelError::Undecodable { tensor: name.to_owned(), type_name, supported });
         }
     }
     check::tensors(&spec, tensors)?;
+    check::unused(&spec, tensors.keys().chain(unsupported.keys()), is_gguf)?;
     Ok(spec)
 }
 

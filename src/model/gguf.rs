@@ -162,7 +162,9 @@ fn scaling(keys: &Keys, trained: usize) -> Result<(Scaling, f64, usize), ModelEr
     let kind = keys.text("rope.scaling.type")?;
     match (kind.as_deref(), factor) {
         (Some("none"), _) | (None | Some("linear"), None) => Ok((Scaling::None, 1.0, trained)),
-        (None | Some("linear"), Some(factor)) => Ok((Scaling::Linear { factor }, 1.0, trained)),
+        (None | Some("linear"), Some(factor)) => {
+            Ok((Scaling::Linear { factor }, 1.0, rope::reach(trained, factor, trained)))
+        }
         (Some("yarn"), Some(factor)) => {
             let original =
                 keys.size("rope.scaling.original_context_length", Some(trained), limits::CONTEXT)?;
@@ -176,7 +178,7 @@ fn scaling(keys: &Keys, trained: usize) -> Result<(Scaling, f64, usize), ModelEr
             };
             // attn_factor multiplies the paper's factor (unlike Hugging Face's, which replaces it).
             let extra = keys.positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
-            let reach = ((original as f64 * factor) as usize).clamp(trained, limits::CONTEXT.max(trained));
+            let reach = rope::reach(original, factor, trained);
             Ok((scaling, extra * rope::yarn_mscale(factor, 1.0), reach))
         }
         (Some("yarn"), None) => Err(keys.bad("rope.scaling.factor", "a number above 0")),

@@ -7,6 +7,7 @@ use super::check::{self, limits};
 use super::error::ModelError;
 use super::hf_rope;
 use super::keys::Keys;
+use super::quantized;
 use super::spec::{Activation, LayerTensors, ModelSpec, TensorNames};
 
 /// One supported architecture with the defaults of its configuration class.
@@ -110,8 +111,8 @@ const OUTPUT: &str = "lm_head.weight";
 pub fn parse(config: &Value, has_tensor: &dyn Fn(&str) -> bool) -> Result<ModelSpec, ModelError> {
     let keys = Keys::of_json("", config);
     let (family, architecture) = family(&keys)?;
-    if keys.value("quantization_config").is_some() {
-        return Err(keys.bad("quantization_config", "unquantized safetensors (or a GGUF file)"));
+    if let Some(found) = quantized::by_config(config) {
+        return Err(ModelError::NotRunnable { found, next: quantized::NEXT });
     }
     let hidden = keys.size("hidden_size", Some(DEFAULT_HIDDEN), limits::WIDTH)?;
     let n_layers = keys.size("num_hidden_layers", Some(DEFAULT_LAYERS), limits::LAYERS)?;
@@ -154,21 +155,47 @@ pub fn parse(config: &Value, has_tensor: &dyn Fn(&str) -> bool) -> Result<ModelS
     })
 }
 
-/// By `architectures`, or `model_type` where that is missing.
+/// By `architectures`; by `model_type`, as transformers chooses, where that is missing, empty or names a
+/// class of the same model.
 fn family(keys: &Keys) -> Result<(&'static Family, String), ModelError> {
-    if let Some(list) = keys.value("architectures") {
-        let name = list
-            .get(0)
-            .and_then(Value::as_str)
-            .ok_or_else(|| keys.bad("architectures", "a list of names"))?;
-        let found = FAMILIES.iter().find(|family| family.architecture == name);
-        return found.map(|family| (family, name.to_owned())).ok_or_else(|| ModelError::unknown(name));
-    }
-    let Some(name) = keys.text("model_type")? else {
-        return Err(keys.bad("architectures", "a list of names"));
+    let class = match keys.value("architectures") {
+        None => None,
+        Some(Value::String(name)) => Some(name),
+        Some(Value::Array(list)) => match list.first() {
+            None => None,
+            Some(Value::String(name)) => Some(name.clone()),
+            Some(_) => return Err(keys.bad("architectures", "a list of names")),
+        },
+        Some(_) => return Err(keys.bad("architectures", "a list of names")),
     };
-    let found = FAMILIES.iter().find(|family| family.model_type == name);
-    found.map(|family| (family, family.architecture.to_owned())).ok_or_else(|| ModelError::unknown(name))
+    let by_class = |name: &str| FAMILIES.iter().find(|family| family.architecture == name);
+    if let Some(family) = class.as_deref().and_then(by_class) {
+        return Ok((family, family.architecture.to_owned()));
+    }
+    let unknown = |name: &str| ModelError::unknown(name);
+    let Some(model_type) = keys.text("model_type")? else {
+        let missing = || keys.bad("architectures", "a list of names");
+        return Err(class.as_deref().map_or_else(missing, unknown));
+    };
+    let family = FAMILIES.iter().find(|family| family.model_type == model_type);
+    let class = class.as_deref();
+    match family.filter(|family| class.is_none_or(|class| is_class_of(keys, class, family))) {
+        Some(family) => Ok((family, family.architecture.to_owned())),
+        None => Err(unknown(class.unwrap_or(&model_type))),
+    }
+}
+
+/// Does a class of another name generate text as `family` does? Not with code of its own, experts or a head
+/// for another task.
+fn is_class_of(keys: &Keys, class: &str, family: &Family) -> bool {
+    let class = class.to_ascii_lowercase();
+    let named_alike = class.strip_suffix("forcausallm").or(class.strip_suffix("model"))
+        == Some(family.model_type);
+    let other_task = class.contains("for") && !class.contains("forcausallm");
+    let other_family =
+        FAMILIES.iter().any(|f| f.model_type != family.model_type && class.starts_with(f.model_type));
+    let own_code = keys.value("auto_map").is_some();
+    named_alike || !(other_task || other_family || own_code || class.contains("moe"))
 }
 
 fn activation(keys: &Keys) -> Result<Activation, ModelError> {
@@ -230,9 +257,13 @@ fn tensor_names(
         mlp_bias: configured && !family.qk_norm && keys.flag("mlp_bias", false)?,
         qk_norm: family.qk_norm,
     };
-    // A file that says nothing and stores one matrix can only be tied.
+    // A class that ties by itself, or a file of one matrix. An inner model alone has no output matrix.
     let says_nothing = keys.value("tie_word_embeddings").is_none();
-    let tied = keys.flag("tie_word_embeddings", says_nothing && !has_tensor(OUTPUT))?;
+    let inner = keys.value("architectures").is_some_and(|list| is_inner_model(&list));
+    let stored = has_tensor(OUTPUT);
+    let tied = keys.flag("tie_word_embeddings", says_nothing && !inner && !stored)?;
+    // Two matrices are stored only where they differ: they are kept apart, as transformers 5 does.
+    let tied = tied && !(stored && has_tensor(EMBEDDING) && !describes_all(has_tensor));
     // Tied weights are stored once, under either name.
     let stored_as_output = tied && !has_tensor(EMBEDDING) && has_tensor(OUTPUT);
     let embedding = if stored_as_output { OUTPUT } else { EMBEDDING };
@@ -243,6 +274,17 @@ fn tensor_names(
         rope_factors: None,
         layers: (0..n_layers).map(|layer_ix| layer_names(layer_ix, &flags)).collect(),
     })
+}
+
+/// Was the checkpoint saved from the model without its head?
+fn is_inner_model(architectures: &Value) -> bool {
+    let class = architectures.get(0).and_then(Value::as_str);
+    class.is_some_and(|class| class.ends_with("Model"))
+}
+
+/// Is there no table of tensors, so that every name counts as stored?
+fn describes_all(has_tensor: &dyn Fn(&str) -> bool) -> bool {
+    has_tensor("")
 }
 
 /// Optional tensors of each layer.

@@ -59,7 +59,10 @@ fn scaling(keys: &Keys, inner: &Keys, trained: usize) -> Result<(Scaling, f64, u
     match inner.text(kind_key)?.as_deref() {
         // Dynamic NTK changes the base only beyond the trained length, and that is where contexts end here.
         None | Some("default" | "dynamic") => Ok((Scaling::None, 1.0, trained)),
-        Some("linear") => Ok((Scaling::Linear { factor: need_factor()? }, 1.0, trained)),
+        Some("linear") => {
+            let factor = need_factor()?;
+            Ok((Scaling::Linear { factor }, 1.0, rope::reach(trained, factor, trained)))
+        }
         Some("llama3") => {
             let (low, high) =
                 (inner.need_positive("low_freq_factor")?, inner.need_positive("high_freq_factor")?);
@@ -83,7 +86,7 @@ fn scaling(keys: &Keys, inner: &Keys, trained: usize) -> Result<(Scaling, f64, u
                 beta_slow: beta_slow.unwrap_or(1.0),
                 truncate: inner.flag("truncate", true)?,
             };
-            let reach = ((original as f64 * factor) as usize).clamp(trained, limits::CONTEXT.max(trained));
+            let reach = rope::reach(original, factor, trained);
             Ok((scaling, yarn_scale(inner, factor)?, reach))
         }
         Some(_) => Err(inner.bad(kind_key, "default, linear, dynamic, llama3 or yarn")),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::error::ModelError;
+use crate::base::quote::clip_to;
 
 /// Longest piece of a wrong value quoted in an error.
 const MAX_QUOTE_CHARS: usize = 60;
@@ -133,9 +134,5 @@ fn whole(value: &Value) -> Option<usize> {
 
 /// The value as JSON text of bounded length.
 fn quote(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(MAX_QUOTE_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    clip_to(&value.to_string(), MAX_QUOTE_CHARS)
 }

@@ -15,6 +15,7 @@ pub mod gguf;
 pub mod hf;
 mod hf_rope;
 mod keys;
+mod quantized;
 mod rope;
 pub mod shapes;
 pub mod spec;

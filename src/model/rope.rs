@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use super::check::limits;
 use super::spec::{Rope, RopeStyle};
 
 /// How the plain frequencies θ^(-2i/d) are changed to reach longer contexts.
@@ -39,6 +40,11 @@ pub(crate) fn build(style: RopeStyle, theta: f64, rotary_dim: usize, scaling: Sc
         }
     };
     Rope { style, inv_freq, scale }
+}
+
+/// Positions within reach when `original` ones are stretched by `factor`: at least the `trained` ones.
+pub(crate) fn reach(original: usize, factor: f64, trained: usize) -> usize {
+    ((original as f64 * factor) as usize).clamp(trained, limits::CONTEXT.max(trained))
 }
 
 /// Factor on frequency `f`, from 1 (short waves) down to 1/factor (long waves).

@@ -65,7 +65,7 @@ impl<'a> Cursor<'a> {
         self.take(len, what)
     }
 
-    /// A string that must be text: names and keys.
+    /// A string that must be text: names of tensors.
     pub(super) fn name(&mut self, what: Arguments<'_>) -> Result<&'a str> {
         let at = self.pos;
         let bytes = self.string(what)?;

@@ -141,6 +141,9 @@ fn read_row<'a>(cursor: &mut Cursor<'a>, ix: u64) -> Result<Row<'a>> {
         shape.push(fits.ok_or_else(|| cursor.field(at, what, "a size", dim.to_string()))?);
     }
     shape.reverse();
+    // ggml fills shapes up with trailing ones, here leading: they say nothing of a matrix.
+    let n_ones = shape.iter().take_while(|&&dim| dim == 1).count().min(shape.len().saturating_sub(2));
+    shape.drain(..n_ones);
     let type_at = cursor.pos;
     let type_id = cursor.u32(format_args!("type of tensor '{name}'"))?;
     let offset_at = cursor.pos;

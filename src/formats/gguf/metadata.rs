@@ -1,6 +1,7 @@
 //! [`GgufMetadata`]: key → value with typed access. Errors name the key, the type asked for and what is
 //! stored.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::cursor::Cursor;
@@ -36,10 +37,10 @@ impl GgufMetadata {
         }
         let mut entries = BTreeMap::new();
         for ix in 0..n_pairs {
-            let key = cursor.name(format_args!("key {ix} of the metadata"))?;
+            let key = key(cursor.string(format_args!("key {ix} of the metadata"))?);
             let ty = {
                 let mut ahead = cursor.clone();
-                let ty = value::check(&mut ahead, key)?;
+                let ty = value::check(&mut ahead, &key)?;
                 let at = cursor.pos + 4; // after the type
                 cursor.pos = ahead.pos;
                 Entry { ty, at }
@@ -48,7 +49,7 @@ impl GgufMetadata {
                 return Err(FormatError::Duplicate {
                     file: cursor.file.into(),
                     what: "metadata key",
-                    name: key.into(),
+                    name: key.into_owned(),
                     next: super::cursor::DOWNLOAD_AGAIN,
                 });
             }
@@ -95,6 +96,12 @@ impl GgufMetadata {
     pub fn file(&self) -> &str {
         self.source.name()
     }
+}
+
+/// A key that is not UTF-8, which no reader asks for, is listed with its bytes escaped.
+fn key(bytes: &[u8]) -> Cow<'_, str> {
+    let escaped = || Cow::Owned(bytes.escape_ascii().to_string());
+    std::str::from_utf8(bytes).map_or_else(|_| escaped(), Cow::Borrowed)
 }
 
 /// Types that a metadata value can be asked for.

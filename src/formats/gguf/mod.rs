@@ -3,6 +3,7 @@
 //!
 //! In: a file of a folder. Out: tensors, metadata (of the first part, which has all of it), mapped sources.
 
+mod companion;
 mod cursor;
 mod header;
 mod metadata;
@@ -10,6 +11,7 @@ pub(super) mod types;
 pub mod value;
 pub mod write;
 
+pub use companion::Companion;
 pub use metadata::{FromValue, GgufMetadata};
 pub use value::{ArrayView, Value, ValueType};
 pub use write::{GgufWriter, WriteValue};
@@ -107,12 +109,30 @@ fn part_names(source: &Source, name: &str, n_parts: u32) -> Result<Vec<String>> 
         let expected = format!("NAME-00001-of-{n_parts:05}.gguf, as it is one of {n_parts} parts");
         split_error(source, "file name", expected, name.to_string())
     })?;
-    Ok((1..=n_parts).map(|no| format!("{prefix}-{no:05}-of-{n_parts:05}.gguf")).collect())
+    let suffix = &name[name.len() - SUFFIX.len()..];
+    Ok((1..=n_parts).map(|no| format!("{prefix}-{no:05}-of-{n_parts:05}{suffix}")).collect())
+}
+
+const SUFFIX: &str = ".gguf";
+
+/// Does the name end in `.gguf`, in whatever case?
+pub(super) fn is_named(name: &str) -> bool {
+    let start = name.len().checked_sub(SUFFIX.len());
+    start.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
+}
+
+/// Is this file, which is not the only one of its folder, something else than a model? One that cannot be
+/// read counts as a model: whoever opens it learns why.
+pub(super) fn is_companion(source: &Source) -> bool {
+    header::read(source, Need::Header).is_ok_and(|header| header.metadata.companion().is_some())
 }
 
 /// `NAME` and 3 of `NAME-00001-of-00003.gguf`.
 pub(super) fn split_prefix(name: &str) -> Option<(&str, u32)> {
-    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    if !is_named(name) {
+        return None;
+    }
+    let (rest, count) = name[..name.len() - SUFFIX.len()].rsplit_once("-of-")?;
     let (prefix, no) = rest.rsplit_once('-')?;
     let number = |digits: &str| (digits.len() == 5).then(|| digits.parse::<u32>().ok()).flatten();
     number(no)?;

@@ -277,6 +277,6 @@ fn write_error(what: String, expected: impl Into<String>, found: impl Into<Strin
     FormatError::Write { what, expected: expected.into(), found: found.into() }
 }
 
-fn io(source: std::io::Error) -> FormatError {
-    FormatError::Io { file: "GGUF output".into(), action: "write", source }
+fn io(reason: std::io::Error) -> FormatError {
+    FormatError::Io { file: "GGUF output".into(), action: "write", reason }
 }
