@@ -47,8 +47,8 @@ fn bias_at(row: u32) -> f32 {
   return vectors[select(0u, params.x_stride, NORM) + row / 4u][row % 4u];
 }
 
-@compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, in: TeamInput) {
+// `main` is in team_*.wgsl: what it takes of an invocation differs.
+fn body(id: vec3<u32>, groups: vec3<u32>, in: TeamInput) {
   let team = team_of(in, id.y * groups.x + id.x);
   let row0 = output_of(team.id, 0u) * PER;
   let first_col = select(0u, state.first_logit, params.of_logits == 1u);

@@ -11,8 +11,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [n_tokens, stride]
 @group(0) @binding(3) var<uniform> state: State;
 
-@compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
+// `main` is in reduce_*.wgsl: what it takes of an invocation differs.
+fn body(id: vec3<u32>, groups: vec3<u32>, in: ReduceInput) {
   let begin = (id.x + select(0u, state.first_logit, params.of_logits == 1u)) * params.stride;
   var squares = vec4<f32>();
   for (var i = in.lane; i < params.stride; i += WG) {

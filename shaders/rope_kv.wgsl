@@ -29,8 +29,8 @@ fn rotated(e: u32, pos: u32) -> f32 {
 
 fn unrounded(i: u32) -> vec4<f32> { return kept[i]; }
 
-@compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
+// `main` is in reduce_*.wgsl: what it takes of an invocation differs.
+fn body(id: vec3<u32>, groups: vec3<u32>, in: ReduceInput) {
   let slot = id.x;
   let pos = token_position(id.y);
   let first_head = token_sequence(id.y) * params.kv_heads;
