@@ -5,9 +5,10 @@ struct Params {
   stride: u32,     // vec4 per row of x and y; the tail of x is zero and the tail of y becomes zero
   eps: f32,
   of_logits: u32,
+  unit: f32,       // of the weights
 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;       // [n_tokens, stride]
-@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;  // [stride], tail zero
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;  // [stride] · unit, tail zero
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [n_tokens, stride]
 @group(0) @binding(3) var<uniform> state: State;
 
@@ -22,6 +23,6 @@ fn body(id: vec3<u32>, groups: vec3<u32>, in: ReduceInput) {
   let s = wg_sum4(squares, in);
   let scale = inverseSqrt(((s.x + s.y) + (s.z + s.w)) / f32(params.cols) + params.eps);
   for (var i = in.lane; i < params.stride; i += WG) {
-    y[id.x * params.stride + i] = x[begin + i] * scale * weight[i];
+    y[id.x * params.stride + i] = x[begin + i] * scale * weight[i] * params.unit;
   }
 }

@@ -49,7 +49,8 @@ fn body(id: vec3<u32>, groups: vec3<u32>, in: ReduceInput) {
     let s = wg_sum4(vec4<f32>(squares, 0.0, 0.0, 0.0), in);
     let scale = inverseSqrt(s.x / f32(HEAD_DIM) + params.eps);
     for (var e = in.lane; e < HEAD_DIM; e += WG) {
-      head[e] *= scale * head_norm(select(HEAD_DIM, 0u, is_q) + e);
+      // From the left: the scale times the weight alone may overflow.
+      head[e] = head[e] * scale * head_norm(select(HEAD_DIM, 0u, is_q) + e);
     }
     workgroupBarrier();
   }
