@@ -64,8 +64,8 @@ fn weights_of(first: u32, slice: u32, g: u32) -> Block32 {
     weight_of(first, slice, 6u, g), weight_of(first, slice, 7u, g));
 }
 
-@compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, in: ReduceInput) {
+// `main` is in reduce_*.wgsl: what it takes of an invocation differs.
+fn body(id: vec3<u32>, groups: vec3<u32>, in: ReduceInput) {
   let work = work_of(id, groups.z);
   let d = in.lane % D4;
   let slice = in.lane / D4;

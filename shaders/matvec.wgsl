@@ -19,10 +19,11 @@ struct Params {
   of_logits: u32,    // 1: columns are the tokens whose logits are wanted
   norm_cols: u32,    // floats of a row of x that count in its mean
   norm_eps: f32,
+  norm_unit: f32,    // of the norm's weights, so small that no product with x overflows before it is scaled
 }
 // bindings 0 and 1, quants and scales: see planes_*.wgsl
 // binding 2, x: [n_cols, x_stride] vec4, tails zero; see x_storage.wgsl and x_constants.wgsl
-@group(0) @binding(3) var<storage, read> vectors: array<vec4<f32>>;  // with NORM its weights [x_stride], tail zero; bias [rows]
+@group(0) @binding(3) var<storage, read> vectors: array<vec4<f32>>;  // with NORM its weights [x_stride] · unit, tail zero; bias [rows]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;        // [n_cols, y_stride]
 @group(0) @binding(5) var<uniform> state: State;
 
@@ -47,8 +48,21 @@ fn bias_at(row: u32) -> f32 {
   return vectors[select(0u, params.x_stride, NORM) + row / 4u][row % 4u];
 }
 
-@compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, in: TeamInput) {
+// What a norm leaves of column `col` whose squares overflow: nothing, as 1 / sqrt(infinity) is 0, however
+// large the sums of products are; but NaN where x itself is not finite.
+fn vanished(col: u32) -> f32 {
+  var bad = false;
+  for (var i = col * params.x_stride; i < (col + 1u) * params.x_stride; i++) {
+    let exponents = bitcast<vec4<u32>>(x[i]) & vec4<u32>(0x7F800000u);
+    bad = bad || any(exponents == vec4<u32>(0x7F800000u));
+  }
+  return bitcast<f32>(select(0u, 0x7FC00000u, bad));
+}
+
+fn scaled(sum: f32, scale: f32, rest: f32) -> f32 { return select(sum * scale, rest, NORM && scale == 0.0); }
+
+// `main` is in team_*.wgsl: what it takes of an invocation differs.
+fn body(id: vec3<u32>, groups: vec3<u32>, in: TeamInput) {
   let team = team_of(in, id.y * groups.x + id.x);
   let row0 = output_of(team.id, 0u) * PER;
   let first_col = select(0u, state.first_logit, params.of_logits == 1u);
@@ -99,12 +113,16 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   }
   for (var c = 0u; c < COLS; c++) {
     var scale = 1.0;
-    if (NORM) { scale = inverseSqrt(team_squares(squares[c], team) / f32(params.norm_cols) + params.norm_eps); }
+    var rest = 0.0;  // in place of scaled sums, where the scale is 0
+    if (NORM) {
+      scale = inverseSqrt(team_squares(squares[c], team) / f32(params.norm_cols) + params.norm_eps) * params.norm_unit;
+      if (scale == 0.0) { rest = vanished(first_x + min(col0 + c, n_cols - 1u)); }
+    }
     let begin = (col0 + c) * params.y_stride + params.y_first;
     if (GLU) {
       for (var r = 0u; r < ROWS; r += 2u) {
-        let gate = team_sum(acc[r][c], team.lane) * scale;
-        let up = team_sum(acc[r + 1u][c], team.lane) * scale;
+        let gate = scaled(team_sum(acc[r][c], team.lane), scale, rest);
+        let up = scaled(team_sum(acc[r + 1u][c], team.lane), scale, rest);
         let out = output_of(team.id, r);
         if (team.lane == 0u && out * PER < params.rows && col0 + c < n_cols) {
           y[begin + out] = act(gate + bias_at(row_of(team.id, r))) * (up + bias_at(row_of(team.id, r + 1u)));
@@ -112,7 +130,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       }
     } else {
       for (var r = 0u; r < ROWS; r++) {
-        let sum = team_sum(acc[r][c], team.lane) * scale;
+        let sum = scaled(team_sum(acc[r][c], team.lane), scale, rest);
         let row = output_of(team.id, r);
         if (team.lane == 0u && row < params.rows && col0 + c < n_cols) {
           let i = begin + row;

@@ -29,8 +29,8 @@ fn rotated(e: u32, pos: u32) -> f32 {
 
 fn unrounded(i: u32) -> vec4<f32> { return kept[i]; }
 
-@compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
+// `main` is in reduce_*.wgsl: what it takes of an invocation differs.
+fn body(id: vec3<u32>, groups: vec3<u32>, in: ReduceInput) {
   let slot = id.x;
   let pos = token_position(id.y);
   let first_head = token_sequence(id.y) * params.kv_heads;
@@ -49,7 +49,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, in: ReduceInput) {
     let s = wg_sum4(vec4<f32>(squares, 0.0, 0.0, 0.0), in);
     let scale = inverseSqrt(s.x / f32(HEAD_DIM) + params.eps);
     for (var e = in.lane; e < HEAD_DIM; e += WG) {
-      head[e] *= scale * head_norm(select(HEAD_DIM, 0u, is_q) + e);
+      // From the left: the scale times the weight alone may overflow.
+      head[e] = head[e] * scale * head_norm(select(HEAD_DIM, 0u, is_q) + e);
     }
     workgroupBarrier();
   }

@@ -18,8 +18,8 @@ var<workgroup> chosen: vec2<u32>;  // digit, how many are still wanted below it
 // Larger float, larger key. Non-finite numbers come last.
 fn key(v: f32) -> u32 {
   let bits = bitcast<u32>(v);
-  if ((bits & 0x7F800000u) == 0x7F800000u) { return 0u; }
-  return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+  let ordered = select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+  return select(ordered, 0u, (bits & 0x7F800000u) == 0x7F800000u);
 }
 
 @compute @workgroup_size(WG)
@@ -31,10 +31,14 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     let s = u32(shift);
     if (lane < 16u) { atomicStore(&counts[lane], 0u); }
     workgroupBarrier();
-    for (var i = lane; i < params.cols; i += WG) {
-      let k = key(x[i]);
-      if (s == 28u || (k >> (s + 4u)) == prefix) { atomicAdd(&counts[(k >> s) & 15u], 1u); }
-      if (s == 28u && k == 0u) { atomicAdd(&bad, 1u); }
+    // As many turns in every invocation: Microsoft's FXC refuses barriers around a loop whose end differs.
+    for (var first = 0u; first < params.cols; first += WG) {
+      let i = first + lane;
+      if (i < params.cols) {
+        let k = key(x[i]);
+        if (s == 28u || (k >> (s + 4u)) == prefix) { atomicAdd(&counts[(k >> s) & 15u], 1u); }
+        if (s == 28u && k == 0u) { atomicAdd(&bad, 1u); }
+      }
     }
     workgroupBarrier();
     if (lane == 0u) {

@@ -1,25 +1,33 @@
-//! Every kernel variant without a GPU: naga accepts it, its bindings and parameters are those that Rust
-//! states, default WebGPU limits hold, and the Vulkan, Metal and Direct3D back ends can write it.
+//! Every kernel variant without a GPU: naga accepts it, its bindings and parameters are those that
+//! Rust states, default WebGPU limits hold, and the Vulkan, Metal and Direct3D back ends can write
+//! it.
 //!
-//! With `ANYGPU_SHADER_DUMP=DIR` the texts are left in DIR for the gates of `.ci/run` (`spirv-val`,
-//! a browser's WGSL compiler), with `index.json` naming them.
+//! With `ANYGPU_SHADER_DUMP=DIR` the texts that wgpu compiles are left in DIR for the gates of
+//! `.ci/run`: `*.spv` for `spirv-val`, named by Vulkan version; `*.hlsl` for Microsoft's compilers,
+//! with `dxc.jobs` and `fxc.jobs` naming them; `*.msl`; and for browsers `*.wgsl`, with
+//! `index.json` naming them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use anygpu::gpu::compose::{Access, Const, KernelSpec, ParamsForm, Shader, Snippet};
 use rayon::prelude::*;
 
+#[path = "common/translate.rs"]
+mod translate;
 #[path = "common/wgsl.rs"]
 mod wgsl;
 
+use translate::{Form, Translated};
+
 const FORMS: [ParamsForm; 2] = [ParamsForm::Immediate, ParamsForm::Uniform];
 
-fn check(shader: &Shader, form: ParamsForm) -> Result<wgsl::Translated, String> {
-    let checked = wgsl::validate(shader, form)?;
-    wgsl::reflect(&checked, shader, form)?;
+fn check(shader: &Shader, params: ParamsForm) -> Result<Vec<(Form, Translated)>, String> {
+    let checked = wgsl::validate(shader, params)?;
+    wgsl::reflect(&checked, shader, params)?;
     wgsl::limits(&checked)?;
-    wgsl::translate(&checked, shader)
+    let forms = Form::ALL.into_iter().filter(|form| form.params == params);
+    forms.map(|form| Ok((form, translate::translate(&checked, shader, form)?))).collect()
 }
 
 #[test]
@@ -28,24 +36,21 @@ fn every_shader_is_portable() {
     assert!(!shaders.is_empty());
     let labels: BTreeSet<String> = shaders.iter().map(Shader::label).collect();
     assert_eq!(labels.len(), shaders.len(), "two variants share a label, so also a pipeline");
-    let dump = std::env::var_os("ANYGPU_SHADER_DUMP");
-    let dump = dump.as_deref().map(Path::new);
     let cases: Vec<_> = shaders.iter().flat_map(|s| FORMS.map(|form| (s, form))).collect();
-    let failures: Vec<String> = cases
-        .par_iter()
-        .filter_map(|(shader, form)| {
-            let translated = check(shader, *form);
-            if let (Some(folder), Ok(t)) = (dump, &translated) {
-                write_translated(folder, shader, *form, t);
-            }
-            translated.err().map(|e| format!("{} ({form:?}): {e}", shader.label()))
-        })
-        .collect();
-    if let Some(folder) = dump {
-        write_wgsl(folder, &shaders);
+    let outcomes: Vec<_> = cases.par_iter().map(|(shader, form)| check(shader, *form)).collect();
+    let (mut texts, mut failures) = (Texts::default(), Vec::new());
+    for ((shader, form), outcome) in cases.iter().zip(outcomes) {
+        match outcome {
+            Ok(forms) => forms.into_iter().for_each(|(form, t)| texts.add(shader, form, t)),
+            Err(e) => failures.push(format!("{} ({form:?}): {e}", shader.label())),
+        }
+    }
+    if let Some(folder) = std::env::var_os("ANYGPU_SHADER_DUMP") {
+        texts.write(Path::new(&folder));
+        write_wgsl(Path::new(&folder), &shaders);
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
-    println!("{} shaders, {} texts", shaders.len(), cases.len());
+    println!("{} shaders, {} texts, {}", shaders.len(), cases.len(), texts.summary());
 }
 
 /// A label as a file name.
@@ -53,17 +58,72 @@ fn stem(label: &str) -> String {
     label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-fn write_translated(folder: &Path, shader: &Shader, form: ParamsForm, t: &wgsl::Translated) {
-    let form = if form == ParamsForm::Immediate { "immediate" } else { "uniform" };
-    let path = |ext: &str| folder.join(format!("{}.{form}.{ext}", stem(&shader.label())));
-    let bytes: Vec<u8> = t.spv.iter().flat_map(|word| word.to_le_bytes()).collect();
-    std::fs::write(path("spv"), bytes).expect("the dump folder is writable");
-    std::fs::write(path("msl"), &t.msl).expect("the dump folder is writable");
-    std::fs::write(path("hlsl"), &t.hlsl).expect("the dump folder is writable");
+/// All that compilers get, equal texts once.
+#[derive(Default)]
+struct Texts {
+    /// (name, bytes).
+    files: Vec<(String, Vec<u8>)>,
+    /// Names by bytes.
+    names: HashMap<Vec<u8>, String>,
+    /// `PROFILE with|without FILE`, where with is for native 16-bit types.
+    dxc: Vec<String>,
+    fxc: Vec<String>,
 }
 
-/// The texts as a browser gets them: parameters in a uniform buffer, `enable subgroups;`. Beside each
-/// f16 variant stands its twin with f32 in place of f16, for browsers on adapters without `shader-f16`.
+impl Texts {
+    fn add(&mut self, shader: &Shader, form: Form, translated: Translated) {
+        let stem = format!("{}.{}", stem(&shader.label()), form.name());
+        for (version, words) in translated.spv {
+            let bytes = words.into_iter().flat_map(u32::to_le_bytes).collect();
+            self.put(format!("{stem}.vulkan{version}.spv"), bytes);
+        }
+        self.put(format!("{stem}.msl"), translated.msl.into_bytes());
+        for hlsl in translated.hlsl {
+            let (profile, is_for_fxc) = (&hlsl.profile, hlsl.is_for_fxc());
+            let with = if hlsl.has_16_bit_types { "with" } else { "without" };
+            let name = self.put(format!("{stem}.{profile}.hlsl"), hlsl.text.into_bytes());
+            let jobs = if is_for_fxc { &mut self.fxc } else { &mut self.dxc };
+            let job = format!("{profile} {with} {name}");
+            if !jobs.contains(&job) {
+                jobs.push(job);
+            }
+        }
+    }
+
+    /// The name of the file that holds these bytes.
+    fn put(&mut self, name: String, bytes: Vec<u8>) -> String {
+        if let Some(known) = self.names.get(&bytes) {
+            return known.clone();
+        }
+        self.names.insert(bytes.clone(), name.clone());
+        self.files.push((name.clone(), bytes));
+        name
+    }
+
+    fn write(&self, folder: &Path) {
+        let jobs = [("dxc.jobs", &self.dxc), ("fxc.jobs", &self.fxc)];
+        let jobs = jobs.map(|(name, jobs)| (name.to_owned(), (jobs.join("\n") + "\n").into_bytes()));
+        for (name, bytes) in self.files.iter().chain(&jobs) {
+            std::fs::write(folder.join(name), bytes).expect("the dump folder is writable");
+        }
+    }
+
+    fn summary(&self) -> String {
+        let count = |ext| self.files.iter().filter(|(name, _)| name.ends_with(ext)).count();
+        format!(
+            "{} SPIR-V, {} MSL, {} HLSL for {} jobs of DXC and {} of FXC",
+            count(".spv"),
+            count(".msl"),
+            count(".hlsl"),
+            self.dxc.len(),
+            self.fxc.len()
+        )
+    }
+}
+
+/// The texts as a browser gets them: parameters in a uniform buffer, `enable subgroups;`. Beside
+/// each f16 variant stands its twin with f32 in place of f16, for browsers on adapters without
+/// `shader-f16`.
 fn write_wgsl(folder: &Path, shaders: &[Shader]) {
     let mut index = Vec::new();
     let mut put = |shader: &Shader, twin_of: Option<String>| {
@@ -145,6 +205,24 @@ fn naga_accepts_a_barrier_in_non_uniform_flow() {
         subgroups: false,
     };
     check(&shader, ParamsForm::Uniform).expect("once naga refuses it, the fixture has done its duty");
+}
+
+/// As naga 30 writes them; see `translate::naga_faults`.
+#[test]
+fn what_naga_writes_wrongly_into_hlsl_is_seen() {
+    let zero = "float4 ZeroValuefloat4() {\n    return (float4)0;\n}\n";
+    let rows = [
+        (format!("{zero}void main(uint3 id : SV_GroupID, uint lane : SV_GroupIndex)\n"), ""),
+        (format!("{zero}void main(ComputeInput_main computeinput_main)\n"), ""),
+        ("void main()\n".to_owned(), ""),
+        ("void main(uint3 id : SV_GroupID, TeamInput in_)\n".to_owned(), "semantic: TeamInput in_"),
+        (format!("{zero}{zero}void main()\n"), "defined twice: float4 ZeroValuefloat4"),
+        (zero.to_owned(), "no entry point"),
+    ];
+    for (hlsl, want) in rows {
+        let error = translate::naga_faults(&hlsl).err().unwrap_or_default();
+        assert!(error.contains(want) && error.is_empty() == want.is_empty(), "{hlsl}: {error}");
+    }
 }
 
 #[test]

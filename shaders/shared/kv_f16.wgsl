@@ -9,4 +9,4 @@ fn kv_pack(v: vec4<f32>, scale: f32) -> kv4 {
 }
 fn kv_scale(word: kv4, octet: u32) -> f32 { return 1.0; }
 fn kv_half(most: f32, bad: bool) -> u32 { return 0u; }
-fn kv_halves(low: u32, high: u32) -> kv4 { return kv4(); }
+fn kv_halves(low: u32, high: u32) -> kv4 { return vec2<u32>(); }  // as in kv_f32.wgsl

@@ -1,9 +1,5 @@
 // wg_sum4 and wg_max4 over the workgroup: subgroups first, then their results through workgroup memory.
-struct ReduceInput {
-  @builtin(local_invocation_index) lane: u32,
-  @builtin(subgroup_id) subgroup: u32,
-  @builtin(num_subgroups) subgroups: u32,
-}
+struct ReduceInput { lane: u32, subgroup: u32, subgroups: u32 }
 
 var<workgroup> wg_partial: array<vec4<f32>, WG>;
 
@@ -23,4 +19,16 @@ fn wg_max4(v: vec4<f32>, in: ReduceInput) -> vec4<f32> {
   for (var i = 1u; i < in.subgroups; i++) { top = max(top, wg_partial[i]); }
   workgroupBarrier();
   return top;
+}
+
+// Arguments one by one: naga 30 writes subgroup builtins in a struct into HLSL without semantics.
+@compute @workgroup_size(WG)
+fn main(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(num_subgroups) subgroups: u32,
+) {
+  body(id, groups, ReduceInput(lane, subgroup, subgroups));
 }

@@ -1,5 +1,5 @@
 // wg_sum4 and wg_max4 over the workgroup through workgroup memory. Call in uniform control flow.
-struct ReduceInput { @builtin(local_invocation_index) lane: u32 }
+struct ReduceInput { lane: u32 }
 
 const_assert((WG & (WG - 1u)) == 0u);
 var<workgroup> wg_partial: array<vec4<f32>, WG>;
@@ -26,4 +26,13 @@ fn wg_max4(v: vec4<f32>, in: ReduceInput) -> vec4<f32> {
   let top = wg_partial[0];
   workgroupBarrier();
   return top;
+}
+
+@compute @workgroup_size(WG)
+fn main(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  body(id, groups, ReduceInput(lane));
 }

@@ -10,7 +10,9 @@ const EACH: u32 = 0xFFFFFFFFu;
 
 fn token_sequence(token: u32) -> u32 { return select(state.sequence, token, state.sequence == EACH); }
 
+// One `return`: with two, Microsoft's FXC takes the result for possibly uninitialized, so not uniform, and
+// refuses every barrier in a loop that it bounds.
 fn token_position(token: u32) -> u32 {
-  if (state.sequence == EACH) { return state.positions[(token >> 2u) & 3u][token & 3u]; }
-  return state.pos + token;
+  let own = state.positions[(token >> 2u) & 3u][token & 3u];
+  return select(state.pos + token, own, state.sequence == EACH);
 }

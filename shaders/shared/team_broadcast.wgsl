@@ -1,10 +1,7 @@
 // A team is one invocation, but activations, which all teams need alike, are loaded once per subgroup and broadcast.
 // Best on CPU adapters: there an invocation is a vector lane, a load costs as much as it has lanes, and a broadcast is one
 // instruction. Subgroups have at least 4 invocations, and at least 8 when EIGHT.
-struct TeamInput {
-  @builtin(local_invocation_index) index: u32,
-  @builtin(subgroup_invocation_id) within: u32,
-}
+struct TeamInput { index: u32, within: u32 }
 struct Team { id: u32, lane: u32, lanes: u32, within: u32 }
 
 fn team_of(in: TeamInput, workgroup: u32) -> Team { return Team(workgroup * WG + in.index, 0u, 1u, in.within); }
@@ -49,4 +46,15 @@ fn load_x(team: Team, col: u32, block: u32, gains: Gains) -> Activations {
 // Every invocation has squared what it loaded; those beyond the first 8 (or 4) loaded the same again.
 fn team_squares(own: f32, team: Team) -> f32 {
   return subgroupAdd(select(0.0, own, team.within < select(4u, 8u, EIGHT)));
+}
+
+// Arguments one by one: naga 30 writes subgroup builtins in a struct into HLSL without semantics.
+@compute @workgroup_size(WG)
+fn main(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+  @builtin(subgroup_invocation_id) within: u32,
+) {
+  body(id, groups, TeamInput(index, within));
 }

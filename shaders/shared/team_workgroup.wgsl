@@ -1,5 +1,5 @@
 // A team is the whole workgroup; sums go through workgroup memory. Call in uniform control flow.
-struct TeamInput { @builtin(local_invocation_index) index: u32 }
+struct TeamInput { index: u32 }
 struct Team { id: u32, lane: u32, lanes: u32 }
 
 const_assert((WG & (WG - 1u)) == 0u);
@@ -17,4 +17,13 @@ fn team_sum(v: f32, lane: u32) -> f32 {
   let sum = team_partial[0];
   workgroupBarrier();
   return sum;
+}
+
+@compute @workgroup_size(WG)
+fn main(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+) {
+  body(id, groups, TeamInput(index));
 }

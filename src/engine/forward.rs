@@ -16,7 +16,7 @@ use crate::kernels::glu::{self, Act};
 use crate::kernels::kv::KvType;
 use crate::kernels::linear::Linear;
 use crate::kernels::matvec::{Fused, Norm};
-use crate::kernels::rms_norm::{self, RmsNorm};
+use crate::kernels::rms_norm::{self, NormWeights, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::variants::{self, Variants};
 use crate::kernels::weights::{BLOCK, Part};
@@ -209,7 +209,7 @@ struct Matrix<'a> {
     bias: Option<&'a Slice>,
     x: &'a Slice,
     /// Weights of the norm of x, and where kernels that do not norm by themselves find the result.
-    norm: Option<(&'a Slice, &'a Slice)>,
+    norm: Option<(&'a NormWeights, &'a Slice)>,
     /// A buffer and its columns.
     y: (&'a Slice, usize),
     accumulate: bool,

@@ -9,6 +9,7 @@ use crate::base::DType;
 use crate::engine::EngineError;
 use crate::formats::{Archive, TensorInfo};
 use crate::gpu::{Gpu, GpuError, Slice, Staging, staging};
+use crate::kernels::rms_norm::NormWeights;
 use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::plan::weights::fitting;
 use crate::quant::{self, PlaneLayout, QuantError};
@@ -91,6 +92,12 @@ impl Loader<'_> {
         let mut values = self.values(name)?;
         values.resize(values.len().next_multiple_of(BLOCK), 0.0);
         Ok(self.gpu.upload(name, bytemuck::cast_slice(&values))?)
+    }
+
+    /// Weights of a norm, zero-padded to a multiple of 32.
+    pub fn norm(&mut self, name: &str) -> Result<NormWeights, EngineError> {
+        let values = self.values(name)?;
+        Ok(NormWeights::upload(self.gpu, name, &values)?)
     }
 
     /// A small tensor as f32.

@@ -8,6 +8,7 @@ pub mod first_use;
 pub mod forward;
 pub mod generate;
 pub mod heartbeat;
+mod key_range;
 pub mod loader;
 pub mod memory;
 pub mod model;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::base::{Activations, AdapterKind, DType};
 use crate::engine::EngineError;
 use crate::engine::forward::Sizes;
+use crate::engine::key_range;
 use crate::engine::loader::Loader;
 use crate::engine::memory::{self, Needs};
 use crate::engine::opened::{self, Opened};
@@ -120,11 +121,14 @@ impl Model {
     ) -> Result<Model, EngineError> {
         let started = Instant::now();
         let Opened { archive, spec, tokenizer, template, notices: noticed } = opened;
+        let (kv, kv_notice) = key_range::cache_type(&archive, &spec, options.kv)?;
+        let options = &LoadOptions { kv, ..options.clone() };
         let sizes = sizes(gpu, &spec, options)?;
         crate::engine::forward::check_cache(gpu, &spec, sizes)?;
         let needs = memory::needs(&archive, &spec, options.quant, sizes)?;
         memory::check(&needs, memory::available(gpu.facts(), options.memory).as_ref(), gpu.facts())?;
         let mut notices = notices(&archive, &spec, options);
+        notices.extend(kv_notice);
         notices.extend(noticed);
         let total: u64 = (spec.expected_tensors().iter())
             .filter_map(|(name, _)| archive.tensors.get(*name))

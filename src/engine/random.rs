@@ -6,6 +6,7 @@ use crate::engine::loader;
 use crate::engine::weights::{Layer, Weights};
 use crate::gpu::{Gpu, Slice};
 use crate::kernels::random;
+use crate::kernels::rms_norm::NormWeights;
 use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::model::ModelSpec;
 use crate::plan::weights::{Matrices, Matrix};
@@ -32,7 +33,7 @@ impl<'a> Random<'a> {
             Some(embedding) => self.matrix(&[*embedding])?,
             None => output.clone(),
         };
-        let output_norm = self.constant(spec.hidden, 1.0)?;
+        let output_norm = self.norm(spec.hidden)?;
         let mut stacks = matrices.layers.iter().copied();
         let mut next = |rows: usize| {
             let mut stack = Vec::new();
@@ -50,13 +51,13 @@ impl<'a> Random<'a> {
             let bias =
                 |this: &mut Self, there: bool, n: usize| there.then(|| this.constant(n, 0.0)).transpose();
             layers.push(Layer {
-                attn_norm: self.constant(spec.hidden, 1.0)?,
+                attn_norm: self.norm(spec.hidden)?,
                 qkv: self.matrix(&next(qkv_rows))?,
                 qkv_bias: bias(self, names.q_bias.is_some(), qkv_rows)?,
                 qk_norms: names.q_norm.as_ref().map(|_| vec![1.0; 2 * spec.head_dim]),
                 o: self.matrix(&next(spec.hidden))?,
                 o_bias: bias(self, names.o_bias.is_some(), spec.hidden)?,
-                mlp_norm: self.constant(spec.hidden, 1.0)?,
+                mlp_norm: self.norm(spec.hidden)?,
                 gate_up: self.matrix(&next(2 * spec.intermediate))?,
                 gate_up_bias: bias(self, names.gate_bias.is_some(), 2 * spec.intermediate)?,
                 down: self.matrix(&next(spec.hidden))?,
@@ -86,6 +87,10 @@ impl<'a> Random<'a> {
             row += matrix.rows;
         }
         Ok(parts)
+    }
+
+    fn norm(&mut self, n: usize) -> Result<NormWeights, EngineError> {
+        Ok(NormWeights::upload(self.gpu, "norm", &vec![1.0; n])?)
     }
 
     fn constant(&mut self, n: usize, value: f32) -> Result<Slice, EngineError> {

@@ -3,6 +3,7 @@
 use crate::engine::EngineError;
 use crate::engine::loader::Loader;
 use crate::gpu::Slice;
+use crate::kernels::rms_norm::NormWeights;
 use crate::kernels::weights::Part;
 use crate::model::ModelSpec;
 
@@ -13,7 +14,7 @@ pub struct Weights {
     /// [vocab, hidden]; the embedding again when tied.
     pub output: Vec<Part>,
     /// `[hidden]`, padded with zeros to a multiple of 32
-    pub output_norm: Slice,
+    pub output_norm: NormWeights,
     /// One per layer.
     pub layers: Vec<Layer>,
     /// [rotary / 2] divisors of the rotary frequencies, or empty.
@@ -23,7 +24,7 @@ pub struct Weights {
 /// One layer's weights.
 pub struct Layer {
     /// `[hidden]`
-    pub attn_norm: Slice,
+    pub attn_norm: NormWeights,
     /// q, k and v stacked: [(heads + 2·kv_heads)·head_dim, hidden]
     pub qkv: Vec<Part>,
     /// Biases of q, k and v in one; zeros where one is missing.
@@ -35,7 +36,7 @@ pub struct Layer {
     /// `[hidden]`
     pub o_bias: Option<Slice>,
     /// `[hidden]`
-    pub mlp_norm: Slice,
+    pub mlp_norm: NormWeights,
     /// gate and up stacked: [2·intermediate, hidden]
     pub gate_up: Vec<Part>,
     /// Biases of gate and up in one.
@@ -64,7 +65,7 @@ impl Weights {
             false => loader.matrix("output", &[&names.output])?,
         };
         loader.quant = layer_quant;
-        let output_norm = loader.vector(&names.output_norm)?;
+        let output_norm = loader.norm(&names.output_norm)?;
         let rope_factors = match &names.rope_factors {
             Some(name) => loader.values(name)?,
             None => Vec::new(),
@@ -94,13 +95,13 @@ impl Layer {
             }
         };
         Ok(Layer {
-            attn_norm: loader.vector(&names.attn_norm)?,
+            attn_norm: loader.norm(&names.attn_norm)?,
             qkv: loader.matrix("qkv", &[&names.q, &names.k, &names.v])?,
             qkv_bias: stacked_bias(loader, &biases)?,
             qk_norms,
             o: loader.matrix("attention output", &[&names.o])?,
             o_bias: names.o_bias.as_deref().map(|name| loader.vector(name)).transpose()?,
-            mlp_norm: loader.vector(&names.mlp_norm)?,
+            mlp_norm: loader.norm(&names.mlp_norm)?,
             gate_up: loader.matrix("gate and up", &[&names.gate, &names.up])?,
             gate_up_bias: stacked_bias(loader, &gate_up)?,
             down: loader.matrix("down", &[&names.down])?,

@@ -11,6 +11,7 @@ use crate::gpu::{Access, Bind, Gpu, GpuError, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
 use crate::kernels::glu::Act;
 use crate::kernels::matvec::{Fused, Norm};
+use crate::kernels::rms_norm::NormWeights;
 use crate::kernels::weights::{self, BLOCK, Part, Store};
 use crate::quant::{self, PlaneLayout};
 
@@ -139,6 +140,10 @@ pub enum Form {
     Epilogue,
     /// x is normed first.
     Norm,
+    /// As `Norm`, of a large x and with weights such that their products overflow, but what is normed does not.
+    HugeNorm,
+    /// As `Norm`, of an x whose squares overflow: nothing is left of it, as of x / sqrt(infinity).
+    VanishingNorm,
     /// As `Norm`; rows are gate and up, with a bias, at an offset in y.
     NormGlu(Act),
 }
@@ -148,6 +153,8 @@ impl std::fmt::Display for Form {
         match self {
             Form::Plain | Form::Epilogue => Ok(()),
             Form::Norm => write!(f, ", normed"),
+            Form::HugeNorm => write!(f, ", normed by huge weights"),
+            Form::VanishingNorm => write!(f, ", normed to nothing"),
             Form::NormGlu(act) => write!(f, ", normed, {act}"),
         }
     }
@@ -159,7 +166,16 @@ impl Form {
     }
 
     fn norm(self) -> bool {
-        matches!(self, Form::Norm | Form::NormGlu(_))
+        matches!(self, Form::Norm | Form::HugeNorm | Form::VanishingNorm | Form::NormGlu(_))
+    }
+
+    /// What x and the norm's weights, in ±1, are multiplied with.
+    fn sizes(self) -> [f32; 2] {
+        match self {
+            Form::HugeNorm => [1e6, 1e35],
+            Form::VanishingNorm => [1e35, 1e35],
+            _ => [1.0, 1.0],
+        }
     }
 
     fn glu(self) -> Option<Act> {
@@ -192,9 +208,10 @@ fn reference(dtype: DType, case: Case, data: &Data) -> Vec<Want> {
             (Activations::F32, false) => (xs, None),
             (Activations::F32, true) => (normed(&xs, gains), None),
             (Activations::Int8, norm) => {
-                let gained = |(x, gain): (&f64, &f32)| f64::from(*x as f32 * gain);
+                let (gains, unit) = NormWeights::in_units(gains);
+                let gained = |(x, gain): (&f64, &f32)| f64::from(*x as f32 * gain) * f64::from(unit);
                 let scale = if norm { norm_scale(&xs) } else { 1.0 };
-                let xs = if norm { xs.iter().zip(gains).map(gained).collect() } else { xs };
+                let xs = if norm { xs.iter().zip(&gains).map(gained).collect() } else { xs };
                 let (rounded, doubts) = rounded(&xs);
                 let scaled = |v: Vec<f64>| v.into_iter().map(|v| v * scale).collect::<Vec<f64>>();
                 (scaled(rounded), Some(scaled(doubts)))
@@ -254,10 +271,10 @@ fn rounded(x: &[f64]) -> (Vec<f64>, Vec<f64>) {
     out
 }
 
-/// 1 / √(mean x² + ε).
+/// 1 / √(mean x² + ε), and 0 where the sum is infinite in f32.
 fn norm_scale(x: &[f64]) -> f64 {
-    let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-    1.0 / (mean + f64::from(EPS)).sqrt()
+    let sum = x.iter().map(|x| x * x).sum::<f64>();
+    if sum > f64::from(f32::MAX) { 0.0 } else { 1.0 / (sum / x.len() as f64 + f64::from(EPS)).sqrt() }
 }
 
 /// x · weight / √(mean x² + ε).
@@ -277,7 +294,7 @@ fn gated(act: Act, (gate, gate_error): (f64, f64), (up, up_error): (f64, f64)) -
 /// (y_stride, y_first) of a case.
 fn placement(case: Case) -> (usize, usize) {
     match case.form {
-        Form::Plain | Form::Norm => (case.rows, 0),
+        Form::Plain | Form::Norm | Form::HugeNorm | Form::VanishingNorm => (case.rows, 0),
         Form::Epilogue => (case.rows + 9, 5),
         Form::NormGlu(_) => (case.rows / 2 + 9, 5),
     }
@@ -304,12 +321,15 @@ pub fn check(
             gains: check::uniform(19, case.cols),
         };
         data.x[case.cols / 2] = 300.0; // one outlier, as real activations have
+        let [x_size, gain_size] = case.form.sizes();
+        data.x.iter_mut().for_each(|v| *v *= x_size);
+        data.gains.iter_mut().for_each(|v| *v *= gain_size);
         let layout = PlaneLayout::new(dtype, case.cols).expect("checks use native types and whole blocks");
         let (quants, scales) = weights::repack(&layout, &data.file).expect("whole rows");
         let part = Part::allocate(gpu, "check weights", case.store, 0, case.rows, layout)?;
         part.write(gpu, 0, &quants, &scales)?;
         let padded = |rows: &[f32]| check::padded(rows, case.cols, case.cols.next_multiple_of(BLOCK));
-        let gains = check::floats(gpu, &padded(&data.gains))?;
+        let gains = NormWeights::upload(gpu, "check norm", &data.gains)?;
         let x_slice = match case.few {
             true => check::few_floats(gpu, &padded(&data.x))?,
             false => check::floats(gpu, &padded(&data.x))?,

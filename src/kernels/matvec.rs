@@ -9,6 +9,7 @@ use crate::gpu::{Access, Bind, Const, Extent, Gpu, GpuError, KernelSpec, Shader,
 use crate::kernels::glu::Act;
 use crate::kernels::linear::{self, Linear};
 use crate::kernels::reduce;
+use crate::kernels::rms_norm::NormWeights;
 use crate::kernels::weights::{self, BLOCK, INT8, NATIVE, Store, snippet};
 
 /// Parameters; see the shader.
@@ -19,6 +20,7 @@ pub struct Params {
     pub linear: linear::Params,
     pub norm_cols: u32,
     pub norm_eps: f32,
+    pub norm_unit: f32,
 }
 
 /// The kernel.
@@ -45,14 +47,15 @@ pub static SPEC: KernelSpec = KernelSpec {
         "of_logits",
         "norm_cols",
         "norm_eps",
+        "norm_unit",
     ],
 };
 
 /// A root-mean-square norm of x.
 #[derive(Clone, Copy)]
 pub struct Norm<'a> {
-    /// `[cols rounded up to a multiple of 32]` f32, tail zero.
-    pub weight: &'a Slice,
+    /// `[cols rounded up to a multiple of 32]`.
+    pub weight: &'a NormWeights,
     /// Floats of a row that count.
     pub cols: usize,
     /// ε under the root.
@@ -351,15 +354,16 @@ pub fn fused_step(
     };
     let shader = shader(part.dtype, variant, kind);
     let empty = gpu.empty();
-    let (norm_cols, norm_eps) = fused.norm.map_or((1, 0.0), |norm| (norm.cols as u32, norm.eps));
-    let params = Params { linear: linear.params(), norm_cols, norm_eps };
+    let norm = |norm: Norm<'_>| (norm.cols as u32, norm.eps, norm.weight.unit);
+    let (norm_cols, norm_eps, norm_unit) = fused.norm.map_or((1, 0.0, 1.0), norm);
+    let params = Params { linear: linear.params(), norm_cols, norm_eps, norm_unit };
     let both;
     let vectors = match (fused.norm, linear.bias) {
         (None, None) => &empty,
-        (Some(norm), None) => norm.weight,
+        (Some(norm), None) => &norm.weight.slice,
         (None, Some(bias)) => bias,
         (Some(norm), Some(bias)) => {
-            both = joined(gpu, norm.weight, part.blocks() as u64 * BLOCK as u64 * 4, bias)?;
+            both = joined(gpu, &norm.weight.slice, part.blocks() as u64 * BLOCK as u64 * 4, bias)?;
             &both
         }
     };

@@ -19,6 +19,8 @@ pub fn all(facts: &AdapterFacts) -> Vec<Check> {
                     (67, 1, 1, Form::Epilogue),
                     (130, 7, 4, Form::Epilogue),
                     (66, 3, 2, Form::Norm),
+                    (66, 2, 1, Form::HugeNorm),
+                    (66, 1, 1, Form::VanishingNorm),
                     (67, 13, 16, Form::Epilogue),
                     (134, 1, 1, Form::NormGlu(Act::ALL[i % 3])),
                     (66, 5, 4, Form::NormGlu(Act::ALL[(i + 1) % 3])),
@@ -81,12 +83,13 @@ fn int8_checks(facts: &AdapterFacts, dtype: DType) -> Vec<Check> {
                 (67, 1, 1, Form::Epilogue),
                 (130, 7, 4, Form::Epilogue),
                 (66, 3, 2, Form::Norm),
+                (66, 2, 1, Form::HugeNorm),
                 (134, 1, 1, Form::NormGlu(Act::ALL[i % 3])),
                 (66, 5, 8, Form::NormGlu(Act::ALL[(i + 1) % 3])),
             ] {
                 let activations = Activations::Int8;
                 let case = Case { rows, cols: width, n, form, few: n > 1, store, activations };
-                let quick = i == 1 && matches!(rows, 66 | 67) && n != 3;
+                let quick = i == 1 && matches!(rows, 66 | 67) && !matches!(n, 2 | 3);
                 checks.push(check(dtype, Variant::int8(team, per_group), case).quick(quick));
             }
         }

@@ -17,6 +17,7 @@ pub struct Params {
     pub stride: u32,
     pub eps: f32,
     pub of_logits: u32,
+    pub unit: f32,
 }
 
 /// The kernel.
@@ -29,8 +30,42 @@ pub static SPEC: KernelSpec = KernelSpec {
         ("y", Access::Write),
         ("state", Access::Uniform),
     ],
-    params: &["cols", "stride", "eps", "of_logits"],
+    params: &["cols", "stride", "eps", "of_logits", "unit"],
 };
+
+/// Weights of a norm on the GPU.
+#[derive(Clone, Debug)]
+pub struct NormWeights {
+    /// `[stride]` f32, tail zero, each divided by `unit`.
+    pub slice: Slice,
+    /// A power of two: 1 unless weights are so large that x · weight might overflow, which matvec makes
+    /// before it knows the root that divides it.
+    pub unit: f32,
+}
+
+impl NormWeights {
+    /// Weights up to this are stored as they are. Times 2⁶⁴, above which squares of x overflow, it leaves
+    /// room for sums of 2²⁴ products.
+    const LARGEST: f32 = (1u64 << 40) as f32;
+
+    /// Uploads weights, padded with zeros to a multiple of 32.
+    pub fn upload(gpu: &Gpu, label: &str, values: &[f32]) -> Result<NormWeights, GpuError> {
+        let (mut values, unit) = NormWeights::in_units(values);
+        values.resize(values.len().next_multiple_of(BLOCK), 0.0);
+        Ok(NormWeights { slice: gpu.upload(label, bytemuck::cast_slice(&values))?, unit })
+    }
+
+    /// The weights in a unit, and the unit. NaN and infinity stay what they are.
+    pub fn in_units(values: &[f32]) -> (Vec<f32>, f32) {
+        let finite = values.iter().map(|v| v.abs()).filter(|v| v.is_finite());
+        let most = finite.fold(0.0, f32::max);
+        let mut unit = 1.0;
+        while most / unit > NormWeights::LARGEST {
+            unit *= 2.0;
+        }
+        (values.iter().map(|v| v / unit).collect(), unit)
+    }
+}
 
 /// Invocations per workgroup.
 const WG: u32 = 128;
@@ -47,8 +82,8 @@ pub fn shader(reduce: Reduce) -> Shader {
 pub struct RmsNorm<'a> {
     /// [n_tokens, stride] f32.
     pub x: &'a Slice,
-    /// `[stride]` f32, tail zero.
-    pub weight: &'a Slice,
+    /// `[stride]`.
+    pub weight: &'a NormWeights,
     /// [n_tokens, stride] f32.
     pub y: &'a Slice,
     /// [`State`].
@@ -65,9 +100,10 @@ pub struct RmsNorm<'a> {
 pub fn step(gpu: &Gpu, label: &str, reduce: Reduce, norm: RmsNorm<'_>) -> Result<Step, GpuError> {
     let stride = (norm.cols.next_multiple_of(BLOCK) / 4) as u32;
     let of_logits = u32::from(norm.of_logits);
-    let params = Params { cols: norm.cols as u32, stride, eps: norm.eps, of_logits };
+    let unit = norm.weight.unit;
+    let params = Params { cols: norm.cols as u32, stride, eps: norm.eps, of_logits, unit };
     let rows = if norm.of_logits { Extent::LogitsPer(1) } else { Extent::TokensPer(1) };
-    let bindings = [norm.x, norm.weight, norm.y, norm.state];
+    let bindings = [norm.x, &norm.weight.slice, norm.y, norm.state];
     let grid = [rows, Extent::Fixed(1), Extent::Fixed(1)];
     Ok(gpu.step(label, &shader(reduce), &bindings, params, grid)?.moving(norm.cols as u64 * 4))
 }
@@ -88,17 +124,25 @@ fn reference(x: &[f32], weight: &[f32], eps: f32) -> Vec<Want> {
     x.iter().zip(weight).map(near).collect()
 }
 
-/// Both reductions × odd widths × easy and hard data, with and without `of_logits`.
+/// Both reductions × odd widths × easy and hard data and weights, with and without `of_logits`.
 pub fn checks(subgroups: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     for reduce in Reduce::ALL.into_iter().filter(|r| subgroups || !r.subgroups()) {
         for cols in [1usize, 2, 64, 127, 128, 129, 1757, 4096] {
-            for (size, first_logit) in [(1.0f32, 0u32), (3e4, 1), (1e-8, 0)] {
+            for (size, weights, first_logit) in [
+                (1.0f32, 1.0f32, 0u32),
+                (3e4, 1.0, 1),
+                (1e-8, 1.0, 0),
+                (1e6, 1e36, 0),
+                (1e-6, 1e-30, 0),
+            ] {
                 let class = format!("reduce/{}", reduce.name());
-                let label = format!("[3, {cols}], values × {size}, from row {first_logit}");
+                let label = format!(
+                    "[3, {cols}], values × {size:e}, weights × {weights:e}, from row {first_logit}"
+                );
                 let quick = cols == 129 && size == 1.0;
                 let check = Check::new("rms_norm", class, label, move |gpu| {
-                    run_case(gpu, reduce, cols, size, first_logit)
+                    run_case(gpu, reduce, cols, [size, weights], first_logit)
                 });
                 checks.push(check.quick(quick));
             }
@@ -111,20 +155,20 @@ fn run_case(
     gpu: &Gpu,
     reduce: Reduce,
     cols: usize,
-    size: f32,
+    [size, weights]: [f32; 2],
     first_logit: u32,
 ) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
     let (rows, stride, eps) = (3usize, cols.next_multiple_of(BLOCK), 1e-5f32);
     let x: Vec<f32> = check::uniform(3, rows * cols).iter().map(|v| v * size).collect();
-    let weight = check::uniform(5, cols);
+    let weight: Vec<f32> = check::uniform(5, cols).iter().map(|v| v * weights).collect();
     let x_slice = check::floats(gpu, &check::padded(&x, cols, stride))?;
-    let weight_slice = check::floats(gpu, &check::padded(&weight, cols, stride))?;
+    let norm_weights = NormWeights::upload(gpu, "check weights", &weight)?;
     let y = check::marked(gpu, rows * stride)?;
     let state = State { n_tokens: rows as u32, first_logit, ..State::default() };
     let state_slice = check::state(gpu, state)?;
     let norm = RmsNorm {
         x: &x_slice,
-        weight: &weight_slice,
+        weight: &norm_weights,
         y: &y,
         state: &state_slice,
         cols,
@@ -139,4 +183,26 @@ fn run_case(
     }
     want.resize(rows * stride, Want::Untouched);
     Ok((got, want))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_huge_weights_get_a_unit() {
+        for (values, unit) in [
+            (&[1.0f32, -200.0, 0.0][..], 1.0f32),
+            (&[1.1e12], 2.0),
+            (&[1.0, 1e20], 2.0f32.powi(27)),
+            (&[f32::MIN, 1.0], 2.0f32.powi(88)),
+            (&[f32::INFINITY, f32::NAN, 1.0], 1.0),
+            (&[], 1.0),
+        ] {
+            let (scaled, got) = NormWeights::in_units(values);
+            assert_eq!(got, unit, "{values:?}");
+            let back: Vec<u32> = scaled.iter().map(|v| (v * unit).to_bits()).collect();
+            assert_eq!(back, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), "{values:?}");
+        }
+    }
 }

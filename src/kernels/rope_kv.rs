@@ -172,27 +172,35 @@ pub fn all() -> Vec<Shader> {
     variants().into_iter().map(shader).collect()
 }
 
-/// Every variant × one token and several; checks q, K and V each.
+/// What inputs and the weights of norms, in ±1, are multiplied with: the second pair such that weights times
+/// the scale of the norm overflow, but what is normed does not.
+const SIZES: [[f32; 2]; 2] = [[1.0, 1.0], [1e-5, 1e36]];
+
+/// Every variant × one token and several; checks q, K and V each. Huge weights where the cache can hold them.
 pub fn checks(subgroups: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     for variant in variants().into_iter().filter(|v| subgroups || !v.reduce.subgroups()) {
-        for tokens in [
+        let huge = variant.qk_norm && variant.geometry.kv == KvType::F32;
+        let more = huge.then_some((Tokens::Run { pos: 7, n: 3 }, SIZES[1]));
+        let cases = [
             Tokens::Run { pos: 0, n: 1 },
             Tokens::Run { pos: 7, n: 5 },
             Tokens::Run { pos: 19, n: 1 },
             Tokens::Each(&[19, 0, 7, 3, 4, 5, 6]),
-        ] {
+        ];
+        for (tokens, sizes) in cases.map(|tokens| (tokens, SIZES[0])).into_iter().chain(more) {
             for output in 0..3 {
                 let Geometry { heads, kv_heads, head_dim, kv, .. } = variant.geometry;
                 let label = format!(
-                    "{}, heads {heads}/{kv_heads} of {head_dim}, {}, {} cache, {tokens}",
+                    "{}, heads {heads}/{kv_heads} of {head_dim}, {}{}, {} cache, {tokens}",
                     ["Q", "K", "V"][output],
                     variant.rotation(),
+                    if variant.qk_norm && sizes == SIZES[1] { ", norm by huge weights" } else { "" },
                     kv.name()
                 );
                 let quick = head_dim == 128 && tokens.count() == 5;
                 let class = format!("reduce/{}", variant.reduce.name());
-                let run = move |gpu: &Gpu| run_case(gpu, variant, tokens, output);
+                let run = move |gpu: &Gpu| run_case(gpu, variant, tokens, sizes, output);
                 checks.push(Check::new("rope_kv", class, label, run).quick(quick));
             }
         }
@@ -204,14 +212,16 @@ fn run_case(
     gpu: &Gpu,
     variant: Variant,
     tokens: Tokens,
+    sizes: [f32; 2],
     output: usize,
 ) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
     let Geometry { heads, kv_heads, head_dim, context, kv, .. } = variant.geometry;
     let n = tokens.count();
     let (x_stride, q_stride) = ((heads + 2 * kv_heads) * head_dim + 5, heads * head_dim + 3);
     let (eps, row) = (1e-6f32, head_dim.next_multiple_of(4));
-    let qkv = check::uniform(53, n * x_stride);
-    let norms = check::uniform(59, 2 * head_dim);
+    let sized = |seed, n, size: f32| check::uniform(seed, n).iter().map(|v| v * size).collect::<Vec<f32>>();
+    let qkv = sized(53, n * x_stride, sizes[0]);
+    let norms = sized(59, 2 * head_dim, sizes[1]);
     let rope = table(context, variant.rotary);
     let (qkv_slice, tables) = (check::floats(gpu, &qkv)?, check_tables(gpu, &norms, &rope)?);
     // The cache is marked in words, of which one is several elements in types shorter than f32.

@@ -5,9 +5,10 @@ use super::SAMPLES;
 use super::clock::{Clock, Windows};
 use crate::base::DType;
 use crate::gpu::graph::State;
-use crate::gpu::{Gpu, GpuError, Slice, Step};
+use crate::gpu::{Gpu, GpuError, Step};
 use crate::kernels::linear::Linear;
 use crate::kernels::matvec::{Fused, Norm};
+use crate::kernels::rms_norm::NormWeights;
 use crate::kernels::variants::Variants;
 use crate::kernels::weights::{Part, Store};
 use crate::kernels::{check, matvec, random};
@@ -62,7 +63,7 @@ struct Case {
 /// Matrices of one shape.
 struct Bench {
     parts: Vec<Part>,
-    norm: Slice,
+    norm: NormWeights,
 }
 
 impl Subject {
@@ -222,7 +223,7 @@ impl Bench {
             random::fill_part(gpu, &part, i as u32)?;
             parts.push(part);
         }
-        Ok(Bench { parts, norm: check::floats(gpu, &check::uniform(13, cols))? })
+        Ok(Bench { parts, norm: NormWeights::upload(gpu, "probe norm", &check::uniform(13, cols))? })
     }
 
     /// Products of the case's columns with each of its matrices. When decoding, most matrices of a model norm their input.

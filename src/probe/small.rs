@@ -10,7 +10,7 @@ use crate::gpu::{Gpu, GpuError, Slice, Step};
 use crate::kernels::attention::Geometry;
 use crate::kernels::glu::{self, Act};
 use crate::kernels::kv::KvType;
-use crate::kernels::rms_norm::{self, RmsNorm};
+use crate::kernels::rms_norm::{self, NormWeights, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::variants::Variants;
 use crate::kernels::weights::{Part, Store};
@@ -102,7 +102,7 @@ impl Space {
             "norm" => {
                 let norm = RmsNorm {
                     x: &self.x,
-                    weight: &self.x,
+                    weight: &NormWeights { slice: self.x.clone(), unit: 1.0 },
                     y: &self.y,
                     state: state_slice,
                     cols: width,

@@ -10,6 +10,7 @@ use crate::kernels::check::{self, Check};
 use crate::kernels::glu::Act;
 use crate::kernels::linear::Linear;
 use crate::kernels::matvec::{self, Fused, Norm};
+use crate::kernels::rms_norm::NormWeights;
 use crate::kernels::variants::{self, Class, Many, MatvecClass, TYPICAL_KV_HEADS, Variants, Way};
 use crate::kernels::weights::{BLOCK, Part, Store};
 use crate::kernels::{attend_decode, matmul, matvec_checks, random};
@@ -51,7 +52,7 @@ struct Matrices {
     layers: Vec<[Part; 4]>,
     x: Slice,
     y: Slice,
-    gains: Slice,
+    gains: NormWeights,
 }
 
 impl Work {
@@ -163,7 +164,7 @@ impl Matrices {
             layers: (0..count).map(make).collect::<Result<_, _>>()?,
             x: check::few_floats(gpu, &check::uniform(11, n * widest))?,
             y: gpu.buffer("tuning output", (n * most_rows) as u64 * 4)?,
-            gains: check::floats(gpu, &check::uniform(12, widest))?,
+            gains: NormWeights::upload(gpu, "tune norm", &check::uniform(12, widest))?,
         })
     }
 

@@ -24,16 +24,6 @@ pub(crate) struct Checked {
     pub(crate) info: ModuleInfo,
 }
 
-/// What every back end makes of a shader.
-pub(crate) struct Translated {
-    /// SPIR-V 1.3 words (Vulkan 1.1).
-    pub(crate) spv: Vec<u32>,
-    /// Metal Shading Language 3.0; 2.1 has been written too.
-    pub(crate) msl: String,
-    /// HLSL, shader model 5.1, or 6.2 for variants with f16 or subgroups.
-    pub(crate) hlsl: String,
-}
-
 /// Parses and validates. Errors name the file and line the text came from.
 pub(crate) fn validate(shader: &Shader, form: ParamsForm) -> Result<Checked, String> {
     let composed = shader.compose(form, false);
@@ -189,34 +179,4 @@ pub(crate) fn limits(checked: &Checked) -> Result<(), String> {
         return Err(format!("{storage_buffers} storage buffers, at most {MAX_STORAGE_BUFFERS}"));
     }
     Ok(())
-}
-
-/// Writes the shader for every back end: Vulkan, Metal, Direct3D.
-pub(crate) fn translate(checked: &Checked, shader: &Shader) -> Result<Translated, String> {
-    let Checked { module, info } = checked;
-    let spv_options = naga::back::spv::Options { lang_version: (1, 3), ..Default::default() };
-    let spv = naga::back::spv::write_vec(module, info, &spv_options, None);
-    let spv = spv.map_err(|e| format!("SPIR-V: {e}"))?;
-    let mut msl = String::new();
-    for lang_version in [(2, 1), (3, 0)] {
-        let options = naga::back::msl::Options { lang_version, ..Default::default() };
-        let written = naga::back::msl::write_string(module, info, &options, &Default::default());
-        msl = written.map_err(|e| format!("MSL {lang_version:?}: {e}"))?.0;
-    }
-    use naga::back::hlsl::{BindTarget, Options, PipelineOptions, ShaderModel, Writer};
-    let modern = shader.f16 || shader.subgroups;
-    let options = Options {
-        shader_model: if modern { ShaderModel::V6_2 } else { ShaderModel::V5_1 },
-        // Without a target naga panics when the module has an immediate.
-        immediates_target: Some(BindTarget { space: 1, ..Default::default() }),
-        ..Default::default()
-    };
-    let pipeline_options = PipelineOptions::default();
-    let mut hlsl = String::new();
-    let mut writer = Writer::new(&mut hlsl, &options, &pipeline_options);
-    let reflection = writer.write(module, info, None).map_err(|e| format!("HLSL: {e}"))?;
-    for name in reflection.entry_point_names {
-        name.map_err(|e| format!("HLSL: {e}"))?;
-    }
-    Ok(Translated { spv, msl, hlsl })
 }

@@ -154,7 +154,7 @@ fn renamed(tensors: Tensors) -> Tensors {
 }
 
 fn open_hf(config: &str, tensors: &Tensors) -> Archive {
-    let (mut header, mut data) = (Vec::new(), Vec::new());
+    let (mut header, mut data) = (Vec::new(), Vec::<u8>::new());
     for (name, shape, bytes) in tensors {
         let (start, end) = (data.len(), data.len() + bytes.len());
         header.push(format!(
