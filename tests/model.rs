@@ -177,7 +177,8 @@ fn tied_and_untied_matrices() {
     };
     check(json!(true), &[EMBED], [EMBED, EMBED]);
     check(json!(true), &[HEAD], [HEAD, HEAD]);
-    check(json!(true), &[EMBED, HEAD], [EMBED, EMBED]);
+    // Copies were taken out when the files were opened: what is left differs.
+    check(json!(true), &[EMBED, HEAD], [EMBED, HEAD]);
     check(json!(false), &[EMBED, HEAD], [EMBED, HEAD]);
     check(json!(false), &[EMBED], [EMBED, HEAD]); // the missing matrix is reported by the tensor check
     check(json!("absent"), &[EMBED, HEAD], [EMBED, HEAD]);
@@ -205,7 +206,7 @@ fn rotary_parameters() {
     );
     check(json!({"partial_rotary_factor": 0.5}), (4, 1e-2, 1.0, 128));
     check(json!({"rope_parameters": {"partial_rotary_factor": 0.5}}), (4, 1e-2, 1.0, 128));
-    check(json!({"rope_scaling": {"type": "linear", "factor": 4}}), (8, 2.5e-4, 1.0, 128));
+    check(json!({"rope_scaling": {"type": "linear", "factor": 4}}), (8, 2.5e-4, 1.0, 512));
     check(json!({"rope_scaling": {"type": "dynamic", "factor": 4}}), (8, 1e-3, 1.0, 128));
     let llama3 = json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4});
     check(json!({"rope_scaling": llama3}), (8, 1e-3 / 8.0, 1.0, 128));
@@ -287,7 +288,7 @@ fn bad_configurations_are_refused() {
     check(json!({"rms_norm_eps": "x".repeat(200)}), &["rms_norm_eps is \"xxx", "…"]);
     check(json!({"rope_theta": 0}), &["rope_theta is 0"]);
     check(json!({"tie_word_embeddings": 1}), &["tie_word_embeddings is 1", "true or false"]);
-    check(json!({"architectures": "Llama"}), &["architectures is \"Llama\""]);
+    check(json!({"architectures": "Llama"}), &["architecture Llama is not supported"]);
     check(json!({"architectures": "absent"}), &["architectures is missing"]);
     check(json!({"quantization_config": {"bits": 4}}), &["quantization_config", "GGUF"]);
     check(json!({"rope_scaling": {"type": "longrope"}}), &["rope_scaling.type is \"longrope\"", "yarn"]);
@@ -426,7 +427,7 @@ fn every_tensor_is_checked() {
         let mut other = all.clone();
         let shape = &mut other.get_mut(name).unwrap().shape;
         let expected = shape.clone();
-        shape.insert(0, 1);
+        shape.insert(0, 2);
         let found = shape.clone();
         assert_eq!(
             check::tensors(&spec, &other),
