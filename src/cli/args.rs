@@ -72,6 +72,10 @@ pub(super) enum Command {
     Perplexity(PerplexityArgs),
     /// Measure what quantizing a model costs: every quantization against 16-bit weights, on a text
     Quality(super::quality::QualityArgs),
+    /// Write a model as one quantized GGUF file, which llama.cpp reads, too
+    ///
+    /// From safetensors or GGUF, with the types that --quant gives while loading. Needs no adapter.
+    Quantize(super::quantize::QuantizeArgs),
 }
 
 /// Which adapter, and how much of it.

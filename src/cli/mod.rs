@@ -22,6 +22,8 @@ mod probe;
 mod profiles;
 mod prompt;
 mod quality;
+mod quantize;
+mod quantize_text;
 mod report;
 mod run;
 mod subject;
@@ -90,6 +92,7 @@ fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
         Some(Command::Logits(args)) => logits::run(&args, device),
         Some(Command::Perplexity(args)) => perplexity::run(&args, device),
         Some(Command::Quality(args)) => quality::run(&args, device),
+        Some(Command::Quantize(args)) => quantize::run(&args, exit),
     }
 }
 
