@@ -67,15 +67,15 @@ pub fn choose(
     budget: Budget,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<()> {
-    let overhead = plan.overhead_bytes()?;
-    let fixed: u64 = plan.outputs.iter().filter(|o| !is_free(o)).map(|o| o.bytes(o.to)).sum();
+    let overhead = plan.header_bytes()?;
+    let fixed: u64 = plan.outputs.iter().filter(|o| !is_free(o)).map(|o| plan.padded_bytes(o, o.to)).sum();
     let room = match budget {
         Budget::Bytes(bytes) => bytes.saturating_sub(overhead + fixed),
         // Below 2⁵³, as both factors come from a file's size.
         Budget::BitsPerWeight(bits) => ((plan.n_params() as f64 * bits / 8.0) as u64).saturating_sub(fixed),
     };
     let ladders = plan.outputs.iter().filter(|output| is_free(output));
-    let ladders: Result<Vec<_>> = ladders.map(|output| ladder(archive, output, progress)).collect();
+    let ladders: Result<Vec<_>> = ladders.map(|output| ladder(archive, plan, output, progress)).collect();
     let ladders = ladders?;
     let Some(chosen) = allocate(&ladders, room) else {
         let least: u64 = ladders.iter().map(|ladder| ladder[0].bytes).sum::<u64>() + fixed;
@@ -94,11 +94,16 @@ pub fn choose(
     Ok(())
 }
 
-fn ladder(archive: &Archive, output: &Output, progress: &mut dyn FnMut(u64) -> bool) -> Result<Vec<Rung>> {
+fn ladder(
+    archive: &Archive,
+    plan: &Plan,
+    output: &Output,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Vec<Rung>> {
     let rung = |dtype| -> Result<Rung> {
         let squares = squares(archive, output, dtype, progress)?;
         let noise = squares.relative_error().powi(2);
-        Ok(Rung { dtype, bytes: output.bytes(dtype), noise })
+        Ok(Rung { dtype, bytes: plan.padded_bytes(output, dtype), noise })
     };
     types(output).into_iter().map(rung).collect::<Result<Vec<_>>>().map(hull)
 }

@@ -132,17 +132,16 @@ impl Plan {
         Ok(writer)
     }
 
-    /// Bytes of header and padding: the file less its tensors.
-    pub fn overhead_bytes(&self) -> Result<u64> {
-        let mut empty = GgufWriter::new();
-        for (key, value) in &self.metadata {
-            empty.set(key, value.clone());
-        }
-        empty.set("general.file_type", 0u32);
-        empty.set("general.quantization_version", 0u32);
-        let metadata = empty.begin(Vec::new())?.finish()?.len() as u64;
-        let rows = self.outputs.iter().map(|o| 8 + o.name.len() as u64 + 4 + 8 * o.shape.len() as u64 + 12);
-        Ok(metadata + rows.sum::<u64>() + self.alignment() * (self.outputs.len() as u64 + 1))
+    /// Bytes of the header: the file less its tensors, each with its padding.
+    pub fn header_bytes(&self) -> Result<u64> {
+        let mut counter = Counter(0);
+        self.header()?.begin(&mut counter)?;
+        Ok(counter.0)
+    }
+
+    /// Bytes that `output` takes as `dtype`, with its padding.
+    pub fn padded_bytes(&self, output: &Output, dtype: DType) -> u64 {
+        output.bytes(dtype).next_multiple_of(self.alignment())
     }
 
     /// Bytes to whose multiples tensors are padded.
@@ -152,7 +151,7 @@ impl Plan {
         let found = self.metadata.iter().find(|(key, _)| key == "general.alignment");
         match found {
             Some((_, WriteValue::Encoded(_, bytes))) => {
-                bytes.as_slice().try_into().map_or(DEFAULT, |bytes| u32::from_le_bytes(bytes).into())
+                bytes.as_slice().try_into().map_or(DEFAULT, |bytes| u32::from_le_bytes(bytes).max(1).into())
             }
             _ => DEFAULT,
         }
@@ -165,5 +164,19 @@ impl Plan {
         };
         let most = FILE_TYPES.iter().max_by_key(|(dtype, _)| bytes(*dtype));
         most.map_or(0, |(_, file_type)| *file_type)
+    }
+}
+
+/// Counts what is written.
+struct Counter(u64);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
