@@ -56,6 +56,7 @@
 //! | [`tokenizer`] | text ↔ ids, streamed decoding, stop strings, chat templates | base, formats |
 //! | [`model`] | a family's configuration and tensor names → `ModelSpec`; published models' shapes by name | base, formats |
 //! | [`plan`] | a machine's rates and a model's counts → memory, speed of light, predicted times, cost, a choice | base, quant, model |
+//! | [`convert`] | a model's files → one GGUF file, quantized; needs no adapter | base, formats, quant, tokenizer, model, plan |
 //! | [`gpu`] | adapters, devices, shader composition, pipelines, buffers, graphs; the only place that names wgpu | base |
 //! | [`kernels`] | one file per kernel, named as its WGSL file (decode attention has two): parameters, variants, step, f64 reference, checks | base, quant, gpu |
 //! | [`probe`] | an open device → its profile, measured with the kernels that run models | base, quant, plan, gpu, kernels |
@@ -151,6 +152,7 @@ pub mod base;
 pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod convert;
 pub mod engine;
 pub mod formats;
 pub mod gpu;

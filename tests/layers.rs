@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer and the layers it may name. `lib.rs` only declares modules; a new layer is entered here.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("base", &[]),
     ("formats", &["base"]),
     ("quant", &["base"]),
     ("tokenizer", &["base", "formats"]),
     ("model", &["base", "formats"]),
     ("plan", &["base", "quant", "model"]),
+    ("convert", &["base", "formats", "quant", "tokenizer", "model", "plan"]),
     ("gpu", &["base"]),
     ("kernels", &["base", "quant", "gpu"]),
     ("probe", &["base", "quant", "plan", "gpu", "kernels"]),
@@ -22,6 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
         &[
             "bench",
             "base",
+            "convert",
             "formats",
             "quant",
             "tokenizer",
@@ -40,7 +42,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 const ONLY_IN: [(&str, &[&str]); 7] = [
     ("wgpu::", &["gpu"]),
     ("std::thread", &["gpu", "kernels", "engine", "cli"]),
-    ("rayon::", &["gpu", "kernels", "engine", "cli"]),
+    ("rayon::", &["convert", "gpu", "kernels", "engine", "cli"]),
     ("std::time", &["gpu", "kernels", "probe", "engine", "bench", "cli"]),
     ("process::exit", &["main"]),
     ("unsafe {", &["formats", "gpu"]),

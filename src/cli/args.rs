@@ -111,6 +111,10 @@ pub(super) enum Command {
     Completions(super::definition::CompletionsArgs),
     /// Print the manual page: `anygpu man | man -l -`
     Man(super::definition::ManArgs),
+    /// Write a model as one quantized GGUF file, which llama.cpp reads, too
+    ///
+    /// From safetensors or GGUF, with the types that --quant gives while loading. Needs no adapter.
+    Quantize(super::quantize::QuantizeArgs),
 }
 
 /// Which adapter, and how much of it.

@@ -36,6 +36,8 @@ mod probe;
 mod profiles;
 mod prompt;
 mod quality;
+mod quantize;
+mod quantize_text;
 mod report;
 mod run;
 mod subject;
@@ -152,6 +154,7 @@ fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
         Some(Command::Info(args)) => info::run(&args),
         Some(Command::Completions(args)) => definition::completions(&args),
         Some(Command::Man(args)) => definition::man(&args),
+        Some(Command::Quantize(args)) => quantize::run(&args, exit),
     }
 }
 

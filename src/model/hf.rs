@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::check::{self, limits};
 use super::error::ModelError;
-use super::hf_rope;
+use super::hf_rope::{self, RopeParts};
 use super::keys::Keys;
 use super::quantized;
 use super::spec::{Activation, LayerTensors, ModelSpec, TensorNames};
@@ -153,6 +153,14 @@ pub fn parse(config: &Value, has_tensor: &dyn Fn(&str) -> bool) -> Result<ModelS
         sliding_layers,
         tensors: tensor_names(&keys, family, n_layers, has_tensor)?,
     })
+}
+
+/// The rotary parameters that `config` states, for a model of heads of this width.
+pub(crate) fn rope_parts(config: &Value, head_dim: usize) -> Result<RopeParts, ModelError> {
+    let keys = Keys::of_json("", config);
+    let (family, _) = family(&keys)?;
+    let trained = keys.size("max_position_embeddings", Some(family.max_context), limits::CONTEXT)?;
+    hf_rope::parts(&keys, config, head_dim, trained)
 }
 
 /// By `architectures`; by `model_type`, as transformers chooses, where that is missing, empty or names a

@@ -11,14 +11,42 @@ use super::spec::{Rope, RopeStyle};
 /// Base when nothing is stated, the same in all supported configuration classes.
 const DEFAULT_THETA: f64 = 10000.0;
 
-/// Rotary parameters and the positions they reach. Up to transformers 4 they stand in `rope_theta` and
-/// `rope_scaling`, later in `rope_parameters`; the inner type key is `rope_type`, formerly `type`.
+/// Rotary parameters as stated, before they become frequencies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct RopeParts {
+    /// Base.
+    pub(crate) theta: f64,
+    /// Elements of each head that are rotated.
+    pub(crate) rotary_dim: usize,
+    /// How longer contexts are reached.
+    pub(crate) scaling: Scaling,
+    /// Factor on cos and sin.
+    pub(crate) scale: f64,
+    /// Positions stated in the configuration.
+    pub(crate) trained: usize,
+    /// Positions within reach.
+    pub(crate) reach: usize,
+}
+
+/// Rotary parameters and the positions they reach.
 pub(super) fn rope(
     keys: &Keys,
     config: &Value,
     head_dim: usize,
     trained: usize,
 ) -> Result<(Rope, usize), ModelError> {
+    let RopeParts { theta, rotary_dim, scaling, scale, reach, .. } = parts(keys, config, head_dim, trained)?;
+    Ok((rope::build(RopeStyle::Half, theta, rotary_dim, scaling, scale), reach))
+}
+
+/// Reads the rotary parameters. Up to transformers 4 they stand in `rope_theta` and `rope_scaling`, later
+/// in `rope_parameters`; the inner type key is `rope_type`, formerly `type`.
+pub(super) fn parts(
+    keys: &Keys,
+    config: &Value,
+    head_dim: usize,
+    trained: usize,
+) -> Result<RopeParts, ModelError> {
     let outer = |name: &'static str| config.get(name).filter(|v| !v.is_null()).map(|v| (name, v));
     let is_empty = |value: &Value| value.as_object().is_some_and(|object| object.is_empty());
     let chosen = outer("rope_scaling").filter(|(_, v)| !is_empty(v)).or(outer("rope_parameters"));
@@ -37,7 +65,7 @@ pub(super) fn rope(
     let rotary_dim = (head_dim as f64 * part) as usize;
     check::rotary(rotary_dim, head_dim, "head_dim × partial_rotary_factor".to_owned())?;
     let (scaling, scale, reach) = scaling(keys, &inner, trained)?;
-    Ok((rope::build(RopeStyle::Half, theta, rotary_dim, scaling, scale), reach))
+    Ok(RopeParts { theta, rotary_dim, scaling, scale, trained, reach })
 }
 
 /// Scaling, factor on cos and sin, positions within reach.

@@ -22,4 +22,6 @@ pub mod spec;
 
 pub use described::Described;
 pub use error::{ModelError, SUPPORTED};
+pub(crate) use hf_rope::RopeParts;
+pub(crate) use rope::{Scaling, build as build_rope, yarn_mscale};
 pub use spec::ModelSpec;

@@ -7,6 +7,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 
 use super::chat_functions;
+use super::hf::TokenizerConfig;
 use super::{GgufVocab, HfFiles, Result, Tokenizer, TokenizerError};
 
 /// One turn of a conversation.
@@ -76,16 +77,22 @@ impl ChatTemplate {
     /// `None` when the model has none.
     pub fn from_hf(files: &HfFiles<'_>) -> Result<Option<ChatTemplate>> {
         let settings = files.settings()?;
+        let source = ChatTemplate::source_of(files, &settings)?;
+        let text = |token: &Option<super::hf::TokenText>| {
+            token.as_ref().map(|t| t.as_str().to_string()).unwrap_or_default()
+        };
+        let (bos, eos) = (text(&settings.bos_token), text(&settings.eos_token));
+        source.map(|source| ChatTemplate::new(&source, &bos, &eos)).transpose()
+    }
+
+    /// The Jinja source that [`ChatTemplate::from_hf`] parses.
+    pub(super) fn source_of(files: &HfFiles<'_>, settings: &TokenizerConfig) -> Result<Option<String>> {
         let source = match (files.chat_template, &settings.chat_template) {
             (Some(source), _) => Some(source),
             (None, Some(value)) => default_template(value)?,
             (None, None) => None,
         };
-        let text = |token: &Option<super::hf::TokenText>| {
-            token.as_ref().map(|t| t.as_str().to_string()).unwrap_or_default()
-        };
-        let (bos, eos) = (text(&settings.bos_token), text(&settings.eos_token));
-        source.map(|source| ChatTemplate::new(source, &bos, &eos)).transpose()
+        Ok(source.map(str::to_owned))
     }
 
     /// The template of a GGUF file; `None` when it has none.

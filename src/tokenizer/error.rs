@@ -82,6 +82,19 @@ pub enum TokenizerError {
         /// Rows of the embedding matrix.
         rows: usize,
     },
+    /// The GGUF form of a tokenizer gives other ids.
+    #[error(
+        "as GGUF the tokenizer gives other ids for {n} of {of} sample texts, such as {example:?}: it is none \
+         that GGUF files can express"
+    )]
+    Inexact {
+        /// Texts with other ids.
+        n: usize,
+        /// Of how many.
+        of: usize,
+        /// One of them.
+        example: String,
+    },
     /// Text that the vocabulary cannot express.
     #[error("cannot turn text into tokens: {reason}")]
     Encode {

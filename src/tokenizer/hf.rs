@@ -33,6 +33,7 @@ pub struct HfFiles<'a> {
 pub(super) struct TokenizerConfig {
     pub(super) bos_token: Option<TokenText>,
     pub(super) eos_token: Option<TokenText>,
+    pub(super) pad_token: Option<TokenText>,
     pub(super) add_bos_token: Option<bool>,
     pub(super) add_eos_token: Option<bool>,
     pub(super) chat_template: Option<Value>,
@@ -102,6 +103,17 @@ impl<'a> HfFiles<'a> {
 
     pub(super) fn settings(&self) -> Result<TokenizerConfig> {
         read("tokenizer_config.json", self.tokenizer_config)
+    }
+
+    /// Ids that end a text by generation_config.json and config.json, each once.
+    pub(super) fn stated_eos(&self) -> Result<Vec<u32>> {
+        let generation: IdConfig = read("generation_config.json", self.generation_config)?;
+        let config: IdConfig = read("config.json", self.config)?;
+        let mut ids = IdConfig::ids(generation.eos_token_id.as_ref());
+        ids.extend(IdConfig::ids(config.eos_token_id.as_ref()));
+        let mut seen = std::collections::BTreeSet::new();
+        ids.retain(|id| seen.insert(*id));
+        Ok(ids)
     }
 }
 

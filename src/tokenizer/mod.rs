@@ -12,6 +12,8 @@ mod bpe;
 mod chat;
 mod chat_functions;
 mod error;
+mod export;
+mod export_check;
 mod gguf;
 mod hf;
 mod pieces;

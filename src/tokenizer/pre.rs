@@ -4,6 +4,7 @@
 //! The patterns are part of the models' published tokenizers (`pre_tokenizer` in their
 //! tokenizer.json); the names are those that GGUF converters write.
 
+use serde_json::Value;
 use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -16,10 +17,10 @@ use tokenizers::{NormalizerWrapper, SplitDelimiterBehavior};
 use super::error::{Result, TokenizerError};
 
 /// One step of cutting; pieces of the step before are cut further.
-#[derive(Clone, Copy)]
-enum Step {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<P = &'static str> {
     /// Every match, and every stretch between matches, is a piece.
-    Cut(&'static str),
+    Cut(P),
     /// GPT-2's own pattern, after which text is in the byte alphabet.
     Gpt2,
     /// Runs of punctuation.
@@ -145,6 +146,55 @@ pub(super) fn by_name(name: &str) -> Result<PreTokenizer> {
         add_bos: row.add_bos,
         unknown: found.is_none(),
     })
+}
+
+/// The steps of `pre_tokenizer` in a tokenizer.json that cuts for byte-level BPE; `None` where one of them is
+/// not known here, or a space is put in front.
+pub(super) fn steps_of(pre_tokenizer: &Value) -> Option<Vec<Step<String>>> {
+    let list = match pre_tokenizer["type"].as_str()? {
+        "Sequence" => pre_tokenizer["pretokenizers"].as_array()?.as_slice(),
+        _ => std::slice::from_ref(pre_tokenizer),
+    };
+    let mut steps = Vec::new();
+    for step in list {
+        let is = |key: &str, value: &str| step[key].as_str() == Some(value);
+        match step["type"].as_str()? {
+            "ByteLevel" if step["add_prefix_space"].as_bool() == Some(true) => return None,
+            "ByteLevel" if step["use_regex"].as_bool() != Some(false) => steps.push(Gpt2),
+            "ByteLevel" => {}
+            "Punctuation" if is("behavior", "Contiguous") => steps.push(PunctuationRuns),
+            "Digits" if step["individual_digits"].as_bool() == Some(true) => steps.push(SingleDigits),
+            "Digits" => steps.push(DigitRuns),
+            "Split" if is("behavior", "Isolated") && step["invert"].as_bool() != Some(true) => {
+                steps.push(Cut(step["pattern"]["Regex"].as_str()?.to_owned()));
+            }
+            _ => return None,
+        }
+    }
+    Some(steps)
+}
+
+/// The name of the pre-tokenizer that does just this.
+pub(super) fn name_of(steps: &[Step<String>], nfc: bool, ignore_merges: bool) -> Option<&'static str> {
+    let same = |row: &&Pre| {
+        (row.nfc, row.ignore_merges) == (nfc, ignore_merges)
+            && row.steps.len() == steps.len()
+            && row.steps.iter().zip(steps).all(|(known, step)| known.is(step))
+    };
+    TABLE.iter().find(same).map(|row| row.names[0])
+}
+
+impl Step<&'static str> {
+    fn is(&self, other: &Step<String>) -> bool {
+        match (self, other) {
+            (Cut(a), Cut(b)) => *a == b.as_str(),
+            (Gpt2, Gpt2)
+            | (PunctuationRuns, PunctuationRuns)
+            | (DigitRuns, DigitRuns)
+            | (SingleDigits, SingleDigits) => true,
+            _ => false,
+        }
+    }
 }
 
 fn build(step: Step) -> Result<PreTokenizerWrapper> {

@@ -22,6 +22,8 @@ struct Entry {
     ty: ValueType,
     /// Start of the value in the file, after its type.
     at: usize,
+    /// Its end.
+    end: usize,
 }
 
 /// Fewest bytes of a pair: key length, value type, one byte of value.
@@ -43,7 +45,7 @@ impl GgufMetadata {
                 let ty = value::check(&mut ahead, &key)?;
                 let at = cursor.pos + 4; // after the type
                 cursor.pos = ahead.pos;
-                Entry { ty, at }
+                Entry { ty, at, end: ahead.pos }
             };
             if entries.insert(key.to_string(), ty).is_some() {
                 return Err(FormatError::Duplicate {
@@ -60,6 +62,14 @@ impl GgufMetadata {
     /// All keys, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
+    }
+
+    /// All pairs as the file has them, in its order: key, type, bytes of the value behind its type.
+    pub fn encoded(&self) -> Vec<(&str, ValueType, &[u8])> {
+        let mut pairs: Vec<_> = self.entries.iter().collect();
+        pairs.sort_by_key(|(_, entry)| entry.at);
+        let bytes = self.source.bytes();
+        pairs.into_iter().map(|(key, e)| (key.as_str(), e.ty, &bytes[e.at..e.end])).collect()
     }
 
     /// The value of a key, whatever its type.

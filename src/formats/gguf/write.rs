@@ -41,6 +41,8 @@ pub enum WriteValue {
     U64(u64),
     I64(i64),
     F64(f64),
+    /// A value of this type as another file has it ([`super::GgufMetadata::encoded`]).
+    Encoded(ValueType, Vec<u8>),
 }
 
 macro_rules! from {
@@ -75,6 +77,7 @@ impl WriteValue {
             WriteValue::U64(_) => ValueType::U64,
             WriteValue::I64(_) => ValueType::I64,
             WriteValue::F64(_) => ValueType::F64,
+            WriteValue::Encoded(value_type, _) => *value_type,
         }
     }
 
@@ -92,6 +95,7 @@ impl WriteValue {
             WriteValue::F64(v) => out.extend(v.to_le_bytes()),
             WriteValue::Bool(v) => out.push(u8::from(*v)),
             WriteValue::Str(v) => put_string(v, out),
+            WriteValue::Encoded(_, bytes) => out.extend(bytes),
             WriteValue::Array(elem, values) => {
                 out.extend((*elem as u32).to_le_bytes()); // the discriminant is the number in the file
                 out.extend((values.len() as u64).to_le_bytes());
@@ -196,6 +200,11 @@ impl GgufWriter {
         match self.metadata.iter().find(|pair| pair.0 == ALIGNMENT_KEY) {
             None => Ok(DEFAULT_ALIGNMENT),
             Some((_, WriteValue::U32(v))) if v.is_power_of_two() => Ok(*v as usize), // u32 → usize widens
+            // The reader has checked it.
+            Some((_, WriteValue::Encoded(ValueType::U32, bytes))) => {
+                let bytes = bytes.as_slice().try_into().unwrap_or_default();
+                Ok((u32::from_le_bytes(bytes) as usize).max(1)) // u32 → usize widens
+            }
             Some((_, other)) => {
                 Err(write_error(ALIGNMENT_KEY.into(), "a u32 that is a power of two", format!("{other:?}")))
             }
