@@ -324,6 +324,28 @@ fn what_must_not_be_written_is_one_error_and_no_file() {
     assert!(std::fs::read(&q4).expect("still there") == before, "an existing file was changed");
 }
 
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_replaced() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| dir.path().join(name);
+    let good = small_model(&at("model"), unchanged).display().to_string();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("bound");
+    std::fs::write(at("other"), "kept").expect("written");
+    std::os::unix::fs::symlink(at("other"), at("link")).expect("linked");
+    std::os::unix::fs::symlink(at("nothing"), at("dangling")).expect("linked");
+    for name in ["socket", "link", "dangling"] {
+        let kind = || std::fs::symlink_metadata(at(name)).expect("still there").file_type();
+        let (before, names) = (kind(), list(dir.path()));
+        let to = at(name).display().to_string();
+        let (code, out, err) = program(&["quantize", &good, "-o", &to, "--quant", "q8_0", "--force"]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{name}: {err}");
+        assert!(err.contains("no regular file"), "{name}: {err}");
+        assert_eq!((kind(), list(dir.path())), (before, names), "{name} was replaced");
+    }
+    assert_eq!(std::fs::read_to_string(at("other")).expect("read"), "kept");
+}
+
 #[test]
 fn requantizing_on_demand_says_what_it_costs() {
     let dir = tempfile::tempdir().expect("temporary folder");

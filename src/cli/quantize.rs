@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::open::{self, Source, note};
-use super::{DONE, Exit, interrupt, print, print_json, quantize_text};
+use super::{DONE, Exit, find, interrupt, print, print_json, quantize_text};
 use crate::base::DType;
 use crate::convert::mix::{self, Budget};
 use crate::convert::{self, ConvertError, Plan, Report, Wish, write};
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 pub(super) struct QuantizeArgs {
     /// A folder with config.json and safetensors, or a .gguf file, with weights in 16 or 32 bits; or demo
     #[arg(value_name = "MODEL")]
-    pub(super) model: PathBuf,
+    pub(super) model: String,
     /// The file to write
     #[arg(short, long, value_name = "FILE.gguf")]
     pub(super) output: PathBuf,
@@ -55,7 +55,7 @@ pub(super) struct QuantizeArgs {
 pub(super) fn run(args: &QuantizeArgs, exit: Exit) -> anyhow::Result<u8> {
     interrupt::install(exit)?;
     let started = Instant::now();
-    let source = Source::of(&args.model);
+    let source = find::source(&args.model)?;
     let (archive, name) = match &source {
         Source::Demo => (Archive::from_memory(DEMO_FILES)?, "anygpu demo".to_owned()),
         Source::Path(path) => (Archive::open(path)?, name_of(path)),

@@ -94,15 +94,21 @@ pub enum ConvertError {
         /// The path.
         path: String,
     },
+    /// A device, pipe, socket or link: replacing it would destroy it.
+    #[error("{path} is no regular file, and would be replaced by one: give another name")]
+    NotAFile {
+        /// The path.
+        path: String,
+    },
     /// The operating system refused.
-    #[error("{path}: cannot {action}: {source}{hint}")]
+    #[error("{path}: cannot {action}: {reason}{hint}")]
     Io {
         /// File or folder.
         path: String,
         /// What was tried.
         action: &'static str,
         /// The system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
         /// Next step, starting with "; ", or empty.
         hint: String,
     },

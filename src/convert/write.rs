@@ -53,7 +53,7 @@ impl Report {
 /// Fails where `to` cannot or must not be written: before anything is computed.
 pub fn check_target(archive: &Archive, to: &Path, replace: bool) -> Result<()> {
     let path = to.display().to_string();
-    let io = |action, source| ConvertError::Io { path: path.clone(), action, source, hint: String::new() };
+    let io = |action, reason| ConvertError::Io { path: path.clone(), action, reason, hint: String::new() };
     if let Ok(real) = fs::canonicalize(to) {
         let is_input = |file: &str| fs::canonicalize(file).is_ok_and(|file| file == real);
         if archive.files().any(is_input) {
@@ -65,6 +65,8 @@ pub fn check_target(archive: &Archive, to: &Path, replace: bool) -> Result<()> {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
             Err(io("write to", source))
         }
+        // Renaming replaces the name itself, be it /dev/null.
+        Ok(found) if !found.is_file() => Err(ConvertError::NotAFile { path }),
         Ok(_) if !replace => Err(ConvertError::Exists { path }),
         _ => Ok(()),
     }
@@ -139,12 +141,12 @@ impl Part {
         let name = to.file_name().unwrap_or_default().to_string_lossy();
         let path = to.with_file_name(format!(".{name}.{}.part", std::process::id()));
         let opened = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-        let file = opened.map_err(|source| {
+        let file = opened.map_err(|reason| {
             let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
             let absent = folder.filter(|folder| !folder.is_dir());
             let hint = absent.map(|folder| format!("; make the folder {} first", folder.display()));
             let (path, hint) = (to.display().to_string(), hint.unwrap_or_default());
-            ConvertError::Io { path, action: "create", source, hint }
+            ConvertError::Io { path, action: "create", reason, hint }
         })?;
         Ok(Part { file, path, kept: false })
     }
@@ -152,14 +154,14 @@ impl Part {
     /// Errors of writing name the file and say how much room it takes.
     fn with_path(&self, error: ConvertError, bytes: u64) -> ConvertError {
         match error {
-            ConvertError::Format(FormatError::Io { source, action: action @ "write", .. }) => {
-                let hint = match source.kind() {
+            ConvertError::Format(FormatError::Io { reason, action: action @ "write", .. }) => {
+                let hint = match reason.kind() {
                     std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                         format!("; the file takes {bytes} bytes: make room, or write elsewhere")
                     }
                     _ => String::new(),
                 };
-                ConvertError::Io { path: self.path.display().to_string(), action, source, hint }
+                ConvertError::Io { path: self.path.display().to_string(), action, reason, hint }
             }
             other => other,
         }
@@ -169,7 +171,7 @@ impl Part {
     fn keep(mut self, to: &Path, replace: bool) -> Result<u64> {
         let io = |action| {
             let path = to.display().to_string();
-            move |source| ConvertError::Io { path, action, source, hint: String::new() }
+            move |reason| ConvertError::Io { path, action, reason, hint: String::new() }
         };
         self.file.sync_all().map_err(io("write"))?;
         let bytes = self.file.metadata().map_err(io("write"))?.len();
