@@ -18,6 +18,7 @@ mod open;
 mod perplexity;
 mod plan;
 mod plan_text;
+mod printable;
 mod probe;
 mod profiles;
 mod prompt;
@@ -104,8 +105,9 @@ fn unix_time() -> u64 {
     now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Writes to stdout at once.
+/// Writes to stdout at once; on a terminal, orders to it are shown as escapes.
 fn print(text: &str) -> std::io::Result<()> {
+    let text = printable::for_stdout(text);
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{DeviceArgs, LoadArgs};
 use super::interrupt;
+use super::printable::escaped;
 use super::subject::is_demo;
 use crate::base::AdapterKind;
 use crate::engine::{EngineError, LoadOptions, Model, first_use};
@@ -44,12 +45,12 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// One line on stderr.
+/// One line on stderr. What a file says in it cannot order a terminal about.
 pub(super) fn note(text: &str) {
-    tell(&format!("anygpu: {text}\n"));
+    tell(&format!("anygpu: {}\n", escaped(text)));
 }
 
-/// Text on stderr as it is. Nobody may be listening there: that is no reason to stop.
+/// The program's own text on stderr, as it is: text from files goes through [`escaped`] first. Nobody may be listening there: that is no reason to stop.
 pub(super) fn tell(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
