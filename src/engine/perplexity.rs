@@ -71,9 +71,10 @@ pub fn perplexity(
         }
     }
     if result.tokens == 0 {
+        let (Windows::Plain(n) | Windows::Half(n)) = windows;
         return Err(EngineError::BadOption {
             option: "--file",
-            expected: "a text of at least one window".to_owned(),
+            expected: format!("a text of at least one window of {n} tokens (--ctx makes windows shorter)"),
             found: format!("{} tokens", ids.len()),
         });
     }
