@@ -175,6 +175,22 @@ impl LoadArgs {
     }
 }
 
+/// How a text is read that is no message of a conversation.
+#[derive(Args, Default)]
+pub(super) struct SpecialArgs {
+    /// Read <|im_start|>, <s> and other control tokens in the text as plain text; messages of a chat with
+    /// a template are not concerned
+    #[arg(long)]
+    pub(super) no_special: bool,
+}
+
+impl SpecialArgs {
+    /// Whether control tokens in the text are taken as such.
+    pub(super) fn parse(&self) -> bool {
+        !self.no_special
+    }
+}
+
 /// How to choose tokens.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Sampling")]
@@ -224,6 +240,8 @@ pub(super) struct RunArgs {
     /// Continue the prompt as it is, even if the model can chat
     #[arg(long)]
     pub(super) raw: bool,
+    #[command(flatten)]
+    pub(super) special: SpecialArgs,
     /// Instructions in front of the conversation
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     pub(super) system: Option<String>,
@@ -279,6 +297,8 @@ pub(super) struct LogitsArgs {
     pub(super) model: PathBuf,
     #[command(flatten)]
     pub(super) input: LogitsInput,
+    #[command(flatten)]
+    pub(super) special: SpecialArgs,
     /// How many of the most likely tokens to list
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(super) top: usize,
@@ -316,6 +336,8 @@ pub(super) struct PerplexityArgs {
     /// The text to predict
     #[arg(long, value_name = "FILE")]
     pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) special: SpecialArgs,
     /// plain: windows of CTX - 1 tokens behind a BOS, every token counted; llama: as llama-perplexity does,
     /// windows of CTX tokens of which the second half counts
     #[arg(long, value_enum, default_value_t = WindowsArg::Plain)]

@@ -28,6 +28,8 @@ struct Chat<'s, 'm> {
     cached: Vec<u32>,
     options: GenerateOptions,
     is_chat: bool,
+    /// Control tokens in lines that are continued are taken as such.
+    special: bool,
     forecast: Option<Forecast>,
 }
 
@@ -38,6 +40,7 @@ pub(super) fn run(
     opening: Vec<Message>,
     options: GenerateOptions,
     is_chat: bool,
+    special: bool,
     forecast: Option<Forecast>,
 ) -> anyhow::Result<u8> {
     let what = match is_chat {
@@ -50,7 +53,7 @@ pub(super) fn run(
     };
     note(&format!("{what}{seed}. /help lists the commands, Ctrl-D ends"));
     let (messages, cached) = (opening.clone(), Vec::new());
-    let mut chat = Chat { session, messages, opening, cached, options, is_chat, forecast };
+    let mut chat = Chat { session, messages, opening, cached, options, is_chat, special, forecast };
     let history = history_path();
     let mut editor = DefaultEditor::new()?;
     if let Some(path) = &history {
@@ -141,7 +144,10 @@ impl Chat<'_, '_> {
         let model = self.session.model();
         let ids = match self.is_chat {
             true => prompt::chat_ids(model, &self.messages)?,
-            false => prompt::raw_ids(model, self.messages.last().map_or("", |m| &m.content))?,
+            false => {
+                let line = self.messages.last().map_or("", |message| &message.content);
+                prompt::raw_ids(model, line, self.special)?
+            }
         };
         let common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b).count();
         let common = common.min(ids.len().saturating_sub(1));

@@ -14,7 +14,7 @@ pub(super) fn run(args: &LogitsArgs, device: &DeviceArgs) -> anyhow::Result<u8> 
     let gpu = open::gpu(device)?;
     let model = open::model(&gpu, &Source::of(&args.model), &args.load)?;
     let ids = match (&args.input.text, &args.input.ids) {
-        (Some(text), _) => prompt::raw_ids(&model, text)?,
+        (Some(text), _) => prompt::raw_ids(&model, text, args.special.parse())?,
         (None, ids) => ids.clone().unwrap_or_default(),
     };
     let mut session = Session::new(&model)?;

@@ -25,7 +25,7 @@ pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<
     options.context = Some(options.context.map_or_else(|| default_window(&source), Ok)?);
     let model = open::load(&gpu, &source, &options)?;
     let tokenizer = model.tokenizer()?;
-    let ids = tokenizer.encode(&text, true, false).map_err(EngineError::from)?;
+    let ids = tokenizer.encode(&text, true, args.special.parse()).map_err(EngineError::from)?;
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let mut session = Session::new(&model)?;
     let n = session.context();

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::args::RunArgs;
-use super::open::Source;
+use super::open::{Source, note};
 use super::subject::DEMO;
 use crate::engine::{EngineError, Model};
 use crate::tokenizer::Message;
@@ -62,10 +62,14 @@ fn piped() -> anyhow::Result<String> {
     Ok(line.map_or(text.clone(), str::to_owned))
 }
 
-/// Ids of a text to be continued. Nothing at all is continued from BOS.
-pub(super) fn raw_ids(model: &Model, text: &str) -> Result<Vec<u32>, EngineError> {
+/// Ids of a text to be continued. `special`: control tokens that are written in it are taken as such.
+/// Nothing at all is continued from BOS.
+pub(super) fn raw_ids(model: &Model, text: &str, special: bool) -> Result<Vec<u32>, EngineError> {
     let tokenizer = model.tokenizer()?;
-    let ids = tokenizer.encode(text, true, false)?;
+    let ids = tokenizer.encode(text, true, special)?;
+    if tokenizer.adds_bos() && ids.len() > 1 && ids[0] == ids[1] {
+        note("the text begins with the token that begins every text, so that is there twice");
+    }
     match (ids.is_empty(), tokenizer.bos()) {
         (false, _) => Ok(ids),
         (true, Some(bos)) => Ok(vec![bos]),
@@ -90,7 +94,7 @@ pub(super) fn opening(model: &Model, args: &RunArgs) -> anyhow::Result<Vec<Messa
 pub(super) fn chat_ids(model: &Model, messages: &[Message]) -> Result<Vec<u32>, EngineError> {
     let tokenizer = model.tokenizer()?;
     let Some(template) = model.template() else {
-        return raw_ids(model, messages.last().map_or("", |message| &message.content));
+        return raw_ids(model, messages.last().map_or("", |message| &message.content), false);
     };
     let mut template = template.clone();
     // Some templates state today's date; the standard library knows UTC only.

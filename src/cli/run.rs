@@ -42,14 +42,17 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     let is_chat = model.template().is_some() && !args.raw;
     let options = options(args, &model, is_chat);
     let text = match ask {
-        Ask::Chat => return chat::run(&mut session, &source, opening, options, is_chat, forecast),
+        Ask::Chat => {
+            let special = args.special.parse();
+            return chat::run(&mut session, &source, opening, options, is_chat, special, forecast);
+        }
         Ask::Once(text) => text,
     };
     let (ids, echo) = if is_chat {
         let messages = [opening, vec![Message::new("user", &text)]].concat();
         (prompt::chat_ids(&model, &messages)?, "")
     } else {
-        (prompt::raw_ids(&model, &text)?, text.as_str())
+        (prompt::raw_ids(&model, &text, args.special.parse())?, text.as_str())
     };
     let done = generate(&mut session, &ids, &options, if args.json { None } else { Some(echo) })?;
     let rates = Rates::of(&session, &done, load, compile_s);
