@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use anygpu::formats::{Archive, Metadata, Source};
-use anygpu::tokenizer::{ChatTemplate, DecodeStream, GgufVocab, HfFiles, Message, Tokenizer};
+use anygpu::tokenizer::{ChatTemplate, DecodeStream, GgufVocab, HfFiles, Message, SpecialTokens, Tokenizer};
 use serde_json::Value;
 
 fn read(path: &Path) -> String {
@@ -118,6 +118,38 @@ fn vocab_tests_of_qwen35_with_the_vocabulary_of_qwen2() {
     vocab.pre = Some("qwen2".into());
     let qwen2 = Tokenizer::from_gguf(&vocab).expect("builds");
     assert!(cases.iter().any(|(text, want)| &qwen2.encode(text, false, false).expect("encodes") != want));
+}
+
+/// Rows where llama.cpp cuts otherwise than the models' own patterns do, which are followed here: its
+/// expressions know letters, but not their case nor marks (`HelloWorld`, Thai vowels), and it cuts numbers
+/// with code of its own (two spaces in front of one).
+const CUT_OTHERWISE: [(&str, usize); 5] =
+    [("youtu", 0), ("gpt-4o", 3), ("tiny_aya", 0), ("tiny_aya", 1), ("afmoe", 1)];
+
+/// Ids by llama.cpp under a name of each way of cutting, with Qwen2's vocabulary (tests/data/make_pre_tokenizers.py).
+#[test]
+fn pre_tokenizers_cut_as_in_llama_cpp() {
+    let Some(data) = common::shared().map(|s| s.join("data")) else { return };
+    let mut vocab = vocab(&data.join("tokenizers/ggml-vocab-qwen2.gguf"));
+    let rows = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pre_tokenizers.json"));
+    let texts = rows["texts"].as_array().expect("texts");
+    let mut wrong = Vec::new();
+    for (name, lists) in rows["ids"].as_object().expect("names") {
+        vocab.pre = Some(name.clone());
+        let tokenizer = Tokenizer::from_gguf(&vocab).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(tokenizer.warnings().is_empty(), "{name}: {:?}", tokenizer.warnings());
+        for (ix, text) in texts.iter().enumerate() {
+            let text = text.as_str().expect("text");
+            let (want, got) = (ids(&lists[ix]), tokenizer.encode(text, false, false).expect("encodes"));
+            if (got != want) != CUT_OTHERWISE.contains(&(name.as_str(), ix)) {
+                let pieces = |ids: &[u32]| {
+                    ids.iter().map(|&id| tokenizer.decode(&[id], true)).collect::<Vec<_>>().join("·")
+                };
+                wrong.push(format!("{name} {ix}: want {:?}\n got {:?}", pieces(&want), pieces(&got)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 const MODELS: [&str; 3] = ["stories260K", "TinyStories-656K", "BabyLlama-tok105"];
@@ -265,6 +297,10 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
 }
 
+fn tokens() -> SpecialTokens {
+    SpecialTokens::new([("bos_token", "<s>"), ("eos_token", "</s>")])
+}
+
 fn check_rendering(template: &ChatTemplate, name: &str, conversations: &Value, want: &Value) {
     let case = want["case"].as_str().expect("a name");
     let text = |m: &Value, key: &str| m[key].as_str().expect("text").to_string();
@@ -303,7 +339,7 @@ fn chat_templates_render_as_in_transformers() {
             }
             _ => read(&data.join(format!("templates/{name}.jinja"))),
         };
-        let template = ChatTemplate::new(&source, "<s>", "</s>").unwrap_or_else(|e| panic!("{name}: {e}"));
+        let template = ChatTemplate::new(&source, tokens()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let expected = json(&entry);
         let rows = expected.as_array().expect("a list");
         assert_eq!(rows.len(), 2 * conversations.as_object().expect("a map").len(), "{name}");
@@ -387,14 +423,12 @@ fn damaged_gguf_vocabularies_are_refused() {
     check(tiny_bpe(), &|v| v.merges = None, "tokenizer.ggml.merges is missing");
     check(tiny_bpe(), &|v| v.merges = Some(vec!["ab".into()]), "merge rule 0 `ab`");
     check(tiny_bpe(), &|v| v.merges = Some(vec![String::new()]), "merge rule 0");
-    check(tiny_bpe(), &|v| v.merges = Some(vec!["a b".into(), "b a".into()]), "merge rule 1 `b a`");
     check(tiny_bpe(), &|v| v.token_types = Some(vec![1]), "token_type has 1 entries, but there are 4 tokens");
     check(tiny_bpe(), &|v| v.eos = Some(4), "eos_token_id is 4, but the vocabulary has 4 tokens");
     check(tiny_bpe(), &|v| v.bos = Some(u32::MAX), "bos_token_id");
     check(tiny_bpe(), &|v| v.add_bos = Some(true), "names no BOS token");
     check(tiny_bpe(), &|v| v.model = "bert".into(), "`bert` is not supported");
     check(tiny_spm(), &|v| v.tokens.clear(), "tokenizer.ggml.tokens is missing");
-    check(tiny_spm(), &|v| v.scores = None, "tokenizer.ggml.scores is missing");
     check(tiny_spm(), &|v| v.scores = Some(vec![0.0; 5]), "scores has 5 entries");
     check(tiny_spm(), &|v| v.unk = Some(9), "unknown_token_id is 9");
     for kind in ["t5", "rwkv", "no-such-kind"] {
@@ -444,9 +478,12 @@ fn damaged_tokenizer_json_is_refused() {
     let files = HfFiles { tokenizer: sound.as_bytes(), ..HfFiles::default() };
     assert_eq!(Tokenizer::from_hf(&files).expect("sound").encode("ab", true, true).expect("encodes"), [2]);
     check("", "tokenizer.json cannot be used");
-    check(&sound[..sound.len() / 2], "tokenizer.json cannot be used");
+    check(&sound[..sound.len() / 2], "no valid JSON");
     check("{}", "tokenizer.json cannot be used");
-    check(&sound.replace("a b", "a x"), "tokenizer.json cannot be used");
+    check(
+        &sound.replace("a b", "a x"),
+        "rule 0, \"a x\", names a token, or makes one, that model.vocab lacks",
+    );
     check(&sound.replace(r#""ab":2"#, r#""ab":4000000000"#), "largest id in tokenizer.json is 4000000000");
     check(&sound.replace("Fuse", "CTC"), "tokenizer.json");
     let word_piece = r###"{"type":"WordPiece","prefix":"##","cleanup":true}"###;
@@ -480,7 +517,7 @@ fn ends_of_generation_come_from_every_file() {
         tokenizer_config: Some(&settings),
         generation_config: Some(&generation),
         config: Some(&config),
-        chat_template: None,
+        ..HfFiles::default()
     };
     let tokenizer = Tokenizer::from_hf(&files).expect("sound");
     assert_eq!(tokenizer.eos_ids().iter().copied().collect::<Vec<_>>(), [0, 1, 3]);

@@ -231,6 +231,22 @@ impl LoadArgs {
     }
 }
 
+/// How a text is read that is no message of a conversation.
+#[derive(Args, Default)]
+pub(super) struct SpecialArgs {
+    /// Read <|im_start|>, <s> and other control tokens in the text as plain text; messages of a chat with
+    /// a template are not concerned
+    #[arg(long)]
+    pub(super) no_special: bool,
+}
+
+impl SpecialArgs {
+    /// Whether control tokens in the text are taken as such.
+    pub(super) fn parse(&self) -> bool {
+        !self.no_special
+    }
+}
+
 /// How to choose tokens.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Sampling")]
@@ -298,6 +314,8 @@ pub(super) struct RunArgs {
     /// Continue the prompt as it is, even if the model can chat
     #[arg(long)]
     pub(super) raw: bool,
+    #[command(flatten)]
+    pub(super) special: SpecialArgs,
     /// Instructions in front of the conversation
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     pub(super) system: Option<String>,

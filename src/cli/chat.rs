@@ -29,6 +29,8 @@ pub(super) struct Manner {
     pub(super) options: GenerateOptions,
     /// Was the template left out on purpose?
     pub(super) raw: bool,
+    /// Control tokens in lines that are continued are taken as such.
+    pub(super) special: bool,
     /// Say where the time of each answer went.
     pub(super) stats: bool,
 }
@@ -195,7 +197,12 @@ impl Chat<'_, '_> {
     /// Feeds what is new since the last turn and streams the answer.
     fn answer(&mut self) -> anyhow::Result<Generation> {
         let template = self.manner.template.as_ref();
-        let fed = prompt::fed(self.session.model().tokenizer()?, template, &self.messages)?;
+        let fed = prompt::fed(
+            self.session.model().tokenizer()?,
+            template,
+            &self.messages,
+            self.manner.special,
+        )?;
         let common = fed.ids.iter().zip(&self.cached).take_while(|(a, b)| a == b).count();
         let common = common.min(fed.ids.len().saturating_sub(1));
         self.session.truncate(common);

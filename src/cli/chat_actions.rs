@@ -4,9 +4,8 @@ use std::path::Path;
 
 use super::chat::Chat;
 use super::chat_commands::{self, Command, HELP};
-use super::open::{say, tell};
+use super::open::{aside, say, tell};
 use super::prompt;
-use super::think::dim;
 use crate::base::counted;
 use crate::tokenizer::Message;
 
@@ -49,7 +48,7 @@ impl Chat<'_, '_> {
             _ => chat_commands::change(&mut self.manner.options, name, value),
         };
         match done {
-            Ok(()) => say(&dim(&format!("{name}: {value}"))),
+            Ok(()) => aside(&format!("{name}: {value}")),
             Err(what) => say(&what),
         }
     }

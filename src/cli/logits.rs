@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::about::{About, shortest};
-use super::args::{DeviceArgs, LoadArgs};
+use super::args::{DeviceArgs, LoadArgs, SpecialArgs};
 use super::look;
 use super::open;
 use super::subject::DEMO;
@@ -22,6 +22,8 @@ pub(super) struct LogitsArgs {
     model: String,
     #[command(flatten)]
     input: LogitsInput,
+    #[command(flatten)]
+    special: SpecialArgs,
     /// How many of the most likely tokens to list
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole(0..=usize::MAX))]
     top: usize,
@@ -56,7 +58,7 @@ enum Feed {
 pub(super) fn run(args: &LogitsArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let looked = look::at(&args.model, &args.load)?;
     let ids = match (&args.input.text, &args.input.ids) {
-        (Some(text), _) => prompt::raw_ids(looked.opened.tokenizer()?, text)?,
+        (Some(text), _) => prompt::raw_ids(looked.opened.tokenizer()?, text, args.special.parse())?,
         (None, ids) => ids.clone().unwrap_or_default(),
     };
     let vocab = looked.opened.spec().vocab;

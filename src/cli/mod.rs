@@ -32,6 +32,7 @@ mod plan;
 mod plan_instead;
 mod plan_lists;
 mod plan_text;
+mod printable;
 mod probe;
 mod profiles;
 mod prompt;
@@ -169,8 +170,13 @@ fn unix_time() -> u64 {
     now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Writes to stdout at once.
+/// Writes to stdout at once; on a terminal, orders to it are shown as escapes.
 fn print(text: &str) -> std::io::Result<()> {
+    print_styled(&printable::for_stdout(text))
+}
+
+/// As [`print`], for text that went through [`printable`] before it was styled.
+fn print_styled(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::DeviceArgs;
 use super::interrupt;
+use super::printable::escaped;
 use super::think::dim;
 use super::wait::Wait;
 pub(super) use super::wait::bar;
@@ -56,16 +57,17 @@ pub(super) fn note(text: &str) {
 /// One line on stderr about an answer or the adapter, dim where that is possible, unless `--quiet`.
 pub(super) fn aside(text: &str) {
     if !is_quiet() {
-        tell(&format!("{}\n", dim(text)));
+        tell(&format!("{}\n", dim(&escaped(text))));
     }
 }
 
-/// One line on stderr in any case: an error, or the answer to a command of a chat.
+/// One line on stderr in any case: an error, or the answer to a command of a chat. What a file says in
+/// it cannot order a terminal about.
 pub(super) fn say(text: &str) {
-    tell(&format!("anygpu: {text}\n"));
+    tell(&format!("anygpu: {}\n", escaped(text)));
 }
 
-/// Text on stderr as it is. Nobody may be listening there: that is no reason to stop.
+/// The program's own text on stderr, as it is: text from files goes through [`escaped`] first. Nobody may be listening there: that is no reason to stop.
 pub(super) fn tell(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::about::About;
-use super::args::{DeviceArgs, LoadArgs};
+use super::args::{DeviceArgs, LoadArgs, SpecialArgs};
 use super::open::{self, note, tell};
 use super::subject::DEMO;
 use super::values::whole;
@@ -25,6 +25,8 @@ pub(super) struct PerplexityArgs {
     /// The text to predict
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    special: SpecialArgs,
     /// plain: windows of CTX - 1 tokens behind a BOS, every token counted; llama: as
     /// llama-perplexity does, windows of CTX tokens of which the second half counts
     #[arg(long, value_enum, default_value_t = WindowsArg::Plain)]
@@ -56,7 +58,7 @@ pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<
         looked.load.ctx = Some(looked.opened.spec().max_context.min(DEFAULT_WINDOW));
     }
     let tokenizer = looked.opened.tokenizer()?;
-    let ids = tokenizer.encode(&text, true, false).map_err(EngineError::from)?;
+    let ids = tokenizer.encode(&text, true, args.special.parse()).map_err(EngineError::from)?;
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let n = looked.context()?;
     let windows = match args.windows {

@@ -101,9 +101,17 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Ids of a text to be continued. Nothing at all is continued from BOS.
-pub(super) fn raw_ids(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, EngineError> {
-    let ids = tokenizer.encode(text, true, false)?;
+/// Ids of a text to be continued. `special`: control tokens that are written in it are taken as such.
+/// Nothing at all is continued from BOS.
+pub(super) fn raw_ids(
+    tokenizer: &Tokenizer,
+    text: &str,
+    special: bool,
+) -> Result<Vec<u32>, EngineError> {
+    let ids = tokenizer.encode(text, true, special)?;
+    if tokenizer.adds_bos() && ids.len() > 1 && ids[0] == ids[1] {
+        note("the text begins with the token that begins every text, so that is there twice");
+    }
     match (ids.is_empty(), tokenizer.bos()) {
         (false, _) => Ok(ids),
         (true, Some(bos)) => Ok(vec![bos]),
@@ -162,15 +170,16 @@ pub(super) struct Fed {
 }
 
 /// A conversation, ready for the answer. Without a template its last message is a text to be
-/// continued.
+/// continued, in which `special` is as in [`raw_ids`].
 pub(super) fn fed(
     tokenizer: &Tokenizer,
     template: Option<&ChatTemplate>,
     messages: &[Message],
+    special: bool,
 ) -> Result<Fed, EngineError> {
     let Some(template) = template else {
         let text = messages.last().map_or("", |message| &message.content);
-        return Ok(Fed { ids: raw_ids(tokenizer, text)?, thinks: false });
+        return Ok(Fed { ids: raw_ids(tokenizer, text, special)?, thinks: false });
     };
     let mut template = template.clone();
     // Some templates state today's date; the standard library knows UTC only.

@@ -28,7 +28,7 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     let looked = look::of(source, &args.load)?;
     let template = prompt::template(&looked.opened, args)?;
     let opening = prompt::opening(args);
-    let first = first(&looked, template.as_ref(), &opening, &ask)?;
+    let first = first(&looked, template.as_ref(), &opening, &ask, args.special.parse())?;
     looked.check_memory(device, &quants(args, &looked))?;
     let (source, load_args) = (looked.source.clone(), looked.load.clone());
     let gpu = open::gpu(device)?;
@@ -51,7 +51,7 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     let options = options(args, &model, template.is_some());
     let text = match ask {
         Ask::Chat => {
-            let manner = chat::Manner { template, opening, options, raw: args.raw, stats: args.stats };
+            let manner = chat::Manner { template, opening, options, raw: args.raw, special: args.special.parse(), stats: args.stats };
             return chat::run(&mut session, &source, manner, forecast);
         }
         Ask::Once(text) => text,
@@ -90,11 +90,12 @@ fn first(
     template: Option<&ChatTemplate>,
     opening: &[Message],
     ask: &Ask,
+    special: bool,
 ) -> anyhow::Result<Fed> {
     let tokenizer = looked.opened.tokenizer()?;
     let Ask::Once(text) = ask else { return Ok(Fed { ids: Vec::new(), thinks: false }) };
     let messages = [opening, &[Message::new("user", text)]].concat();
-    let fed = prompt::fed(tokenizer, template, &messages)?;
+    let fed = prompt::fed(tokenizer, template, &messages, special)?;
     looked.check_prompt(fed.ids.len())?;
     Ok(fed)
 }

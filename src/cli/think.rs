@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use super::print;
+use super::{print, print_styled, printable};
 
 /// Begins a thought.
 pub(super) const BEGIN: &str = "<think>";
@@ -58,9 +58,12 @@ pub(super) fn dim(text: &str) -> String {
 fn show(parts: Vec<(String, bool)>) -> std::io::Result<()> {
     let text: String = parts
         .into_iter()
-        .map(|(text, thought)| if thought { format!("{DIM}{text}{PLAIN}") } else { text })
+        .map(|(text, thought)| {
+            let text = printable::for_stdout(&text);
+            if thought { format!("{DIM}{text}{PLAIN}") } else { text.into_owned() }
+        })
         .collect();
-    if text.is_empty() { Ok(()) } else { print(&text) }
+    if text.is_empty() { Ok(()) } else { print_styled(&text) }
 }
 
 /// Tells thoughts from the rest while a text comes in pieces.

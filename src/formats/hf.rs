@@ -32,6 +32,8 @@ pub struct HfFolder {
     pub tokenizer_json: Option<Source>,
     /// `tokenizer_config.json`.
     pub tokenizer_config: Option<Value>,
+    /// `special_tokens_map.json`.
+    pub special_tokens_map: Option<Value>,
     /// `chat_template.jinja`, or the template in `chat_template.json`; newer folders keep it out of
     /// `tokenizer_config.json`, where it may be too.
     pub chat_template: Option<String>,
@@ -191,6 +193,7 @@ fn read_folder(files: &Files, weights: &str) -> Result<HfFolder> {
         generation_config: optional("generation_config.json")?,
         tokenizer_json: files.open("tokenizer.json")?,
         tokenizer_config: optional("tokenizer_config.json")?,
+        special_tokens_map: optional("special_tokens_map.json")?,
         chat_template: template,
         config_file: config.name().into(),
     })
@@ -204,6 +207,7 @@ pub(super) fn config_alone(config: &Source) -> Result<HfFolder> {
         generation_config: None,
         tokenizer_json: None,
         tokenizer_config: None,
+        special_tokens_map: None,
         chat_template: None,
         config_file: config.name().into(),
     })

@@ -3,12 +3,11 @@
 //! Templates are Jinja; the dialect and its extra functions are those that
 //! `transformers.apply_chat_template` gives them (Hugging Face documentation, "Chat templates").
 
+use minijinja::Environment;
 use minijinja::value::{Serde, Value};
-use minijinja::{Environment, context};
 
-use super::chat_functions;
-use super::hf::TokenizerConfig;
-use super::{GgufVocab, HfFiles, Result, Tokenizer, TokenizerError};
+use super::special::{Declared, SETTINGS, shown, wrong};
+use super::{GgufVocab, HfFiles, Result, SpecialTokens, Tokenizer, TokenizerError, jinja};
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +25,12 @@ impl Message {
     }
 }
 
-/// A parsed template with the model's BOS and EOS texts.
+/// A parsed template with the texts of the model's special tokens.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
-    /// Text of the token that begins a conversation; the template decides whether to use it.
-    pub bos_token: String,
-    /// Text of the token that ends an answer.
-    pub eos_token: String,
+    /// Texts that the template can use by name.
+    pub special_tokens: SpecialTokens,
     /// The current time for templates that state the date, in seconds since 1970 in the user's time
     /// zone. Without it such templates take their own fixed date, or fail if they have none.
     pub now_seconds: Option<i64>,
@@ -45,26 +42,13 @@ pub struct ChatTemplate {
 
 /// Name of the only template in the environment, as it appears in messages.
 const NAME: &str = "chat template";
-/// Instructions of the template engine per rendering: two orders of magnitude above what a long
-/// conversation takes, so that a hostile template ends.
-const FUEL: u64 = 50_000_000;
 
 impl ChatTemplate {
     /// Parses Jinja source.
-    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<ChatTemplate> {
-        let mut environment = Environment::new();
-        let mut syntax = environment.syntax().to_builder();
-        environment.set_syntax(syntax.trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?);
-        environment.set_fuel(Some(FUEL));
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", chat_functions::raise_exception);
-        environment.add_filter("tojson", chat_functions::tojson);
-        environment.add_template_owned(NAME, without_generation_tags(source)).map_err(failed)?;
-        let (bos_token, eos_token, source) =
-            (bos_token.to_string(), eos_token.to_string(), source.to_string());
-        let arguments = serde_json::Map::new();
-        Ok(ChatTemplate { environment, bos_token, eos_token, now_seconds: None, arguments, source })
+    pub fn new(source: &str, special_tokens: SpecialTokens) -> Result<ChatTemplate> {
+        let environment = jinja::environment(NAME, source).map_err(failed)?;
+        let (arguments, source) = (serde_json::Map::new(), source.to_owned());
+        Ok(ChatTemplate { environment, special_tokens, now_seconds: None, arguments, source })
     }
 
     /// Does the template's source hold this text, such as a variable's name?
@@ -76,53 +60,53 @@ impl ChatTemplate {
     /// tokenizer_config.json (a string, or a list of named ones with `default` among them).
     /// `None` when the model has none.
     pub fn from_hf(files: &HfFiles<'_>) -> Result<Option<ChatTemplate>> {
-        let settings = files.settings()?;
-        let source = ChatTemplate::source_of(files, &settings)?;
-        let text = |token: &Option<super::hf::TokenText>| {
-            token.as_ref().map(|t| t.as_str().to_string()).unwrap_or_default()
-        };
-        let (bos, eos) = (text(&settings.bos_token), text(&settings.eos_token));
-        source.map(|source| ChatTemplate::new(&source, &bos, &eos)).transpose()
+        let Some(source) = ChatTemplate::source_of(files)? else { return Ok(None) };
+        ChatTemplate::new(&source, Declared::of(files)?.tokens).map(Some)
     }
 
     /// The Jinja source that [`ChatTemplate::from_hf`] parses.
-    pub(super) fn source_of(files: &HfFiles<'_>, settings: &TokenizerConfig) -> Result<Option<String>> {
-        let source = match (files.chat_template, &settings.chat_template) {
+    pub(super) fn source_of(files: &HfFiles<'_>) -> Result<Option<String>> {
+        let stated = files.tokenizer_config.and_then(|config| config.get("chat_template"));
+        let source = match (files.chat_template, stated) {
             (Some(source), _) => Some(source),
             (None, Some(value)) => default_template(value)?,
             (None, None) => None,
         };
-        Ok(source.map(str::to_owned))
+        source.map(|source| not_empty(source).map(str::to_owned)).transpose()
     }
 
     /// The template of a GGUF file; `None` when it has none.
     pub fn from_gguf(vocab: &GgufVocab) -> Result<Option<ChatTemplate>> {
-        let text =
-            |id: Option<u32>| id.and_then(|id| vocab.tokens.get(id as usize)).map_or("", String::as_str);
-        let (bos, eos) = (text(vocab.bos), text(vocab.eos));
-        vocab.chat_template.as_deref().map(|source| ChatTemplate::new(source, bos, eos)).transpose()
+        let Some(source) = &vocab.chat_template else { return Ok(None) };
+        ChatTemplate::new(not_empty(source)?, vocab.special_tokens()).map(Some)
     }
 
     /// The conversation as one text, to be encoded with `add_special: false, parse_special: true`
     /// (the template writes BOS itself). `add_generation_prompt` ends it with the opening of the
     /// assistant's turn.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let message =
-            |m: &Message| Value::from_pairs([("role", m.role.as_str()), ("content", m.content.as_str())]);
-        let messages: Vec<Value> = messages.iter().map(message).collect();
-        let mut variables = context! {
-            messages,
-            add_generation_prompt,
-            bos_token => self.bos_token.as_str(),
-            eos_token => self.eos_token.as_str(),
+        let message = |m: &Message| {
+            let entries = [("role", m.role.as_str()), ("content", m.content.as_str())];
+            Value::from_pairs(entries)
         };
+        let messages: Value = messages.iter().map(message).collect();
+        let mut variables = vec![
+            ("messages", messages),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+            ("add_generation_prompt", Value::from(add_generation_prompt)),
+        ];
+        let tokens = self.special_tokens.iter().map(|(role, text)| (role, Value::from(text)));
+        variables.extend(tokens);
         if let Some(now) = self.now_seconds {
-            let strftime_now =
-                Value::from_function(move |format: &str| chat_functions::strftime(now, format));
-            variables = context! { strftime_now, ..variables };
+            let strftime_now = move |format: &str| jinja::strftime(now, format);
+            variables.push(("strftime_now", Value::from_function(strftime_now)));
         }
-        // What stands further left goes first.
-        variables = context! { ..Value::from(Serde(&self.arguments)), ..variables };
+        let known: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+        let others = self.arguments.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        let others = others.map(|(name, value)| (name.clone(), Value::from(Serde(value))));
+        let known = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let variables = Value::from_pairs(known.chain(others));
         let rendered = self.environment.get_template(NAME).and_then(|template| template.render(variables));
         rendered.map_err(failed)
     }
@@ -135,10 +119,6 @@ impl ChatTemplate {
 
 /// The source in `chat_template`: a string, or the entry named `default` (else the first) of a list.
 fn default_template(value: &serde_json::Value) -> Result<Option<&str>> {
-    let wrong = |reason: &str| TokenizerError::Json {
-        file: "tokenizer_config.json",
-        reason: format!("chat_template: {reason}"),
-    };
     match value {
         serde_json::Value::Null => Ok(None),
         serde_json::Value::String(source) => Ok(Some(source)),
@@ -146,35 +126,25 @@ fn default_template(value: &serde_json::Value) -> Result<Option<&str>> {
             let chosen = named.iter().find(|entry| entry["name"] == "default").or(named.first());
             let Some(entry) = chosen else { return Ok(None) };
             let source = entry["template"].as_str();
-            source.map(Some).ok_or_else(|| wrong("an entry of the list has no text `template`"))
+            let expected = "an object with a text `template`";
+            source.map(Some).ok_or_else(|| wrong(SETTINGS, "an entry of chat_template", entry, expected))
         }
-        _ => Err(wrong("expected a string or a list of {name, template}")),
+        other => Err(TokenizerError::Json {
+            file: SETTINGS,
+            reason: format!(
+                "chat_template is {}, expected a text or a list of {{name, template}}",
+                shown(other)
+            ),
+        }),
     }
 }
 
-/// `{% generation %}` only marks which tokens count in training: here it becomes a plain block
-/// with the same white-space control.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(open) = rest.find("{%") {
-        let Some(len) = rest[open..].find("%}") else { break };
-        let tag = &rest[open + 2..open + len];
-        let word = tag.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
-        let replacement = match word {
-            "generation" => Some("if true"),
-            "endgeneration" => Some("endif"),
-            _ => None,
-        };
-        out.push_str(&rest[..open + 2]);
-        match replacement {
-            Some(new) => out.push_str(&tag.replace(word, new)),
-            None => out.push_str(tag),
-        }
-        out.push_str("%}");
-        rest = &rest[open + len + 2..];
+/// A template without anything in it would make every prompt empty.
+fn not_empty(source: &str) -> Result<&str> {
+    match source.trim().is_empty() {
+        true => Err(TokenizerError::Template { reason: "it is empty".into() }),
+        false => Ok(source),
     }
-    out + rest
 }
 
 /// The engine's message with every cause, on one line.
@@ -192,8 +162,12 @@ fn failed(error: minijinja::Error) -> TokenizerError {
 mod tests {
     use super::*;
 
+    fn tokens() -> SpecialTokens {
+        SpecialTokens::new([("bos_token", "<s>"), ("eos_token", "</s>")])
+    }
+
     fn check(source: &str, want: &str) {
-        let template = ChatTemplate::new(source, "<s>", "</s>").expect("parses");
+        let template = ChatTemplate::new(source, tokens()).expect("parses");
         let messages = [Message::new("system", "S"), Message::new("user", "Ü <b>")];
         assert_eq!(template.render(&messages, true).expect("renders"), want, "{source}");
     }
@@ -212,26 +186,33 @@ mod tests {
         );
         check("a {%- generation -%} b {%- endgeneration %} c{% generation %}\nd{% endgeneration %}", "ab cd");
         check("{{ messages[0]['content'].strip().lower().startswith('s') }}", "True");
-        check("{{ tools is defined }}{{ strftime_now is defined }}", "FalseFalse");
+        check("{{ tools is none }}{{ documents == none }}{{ tools is defined }}", "TrueTrueTrue");
+        check("{{ strftime_now is defined }}{{ pad_token is defined }}", "FalseFalse");
+        check(
+            "{{ messages[0] }}{{ messages[0]|tojson }}",
+            "{'role': 'system', 'content': 'S'}{\"role\": \"system\", \"content\": \"S\"}",
+        );
+        check("{% for k in {'b': 1, 'a': 2} %}{{ k }}{% endfor %}\r\nx\ry", "bax\ny");
         check("no newline at the end\n", "no newline at the end");
     }
 
     #[test]
     fn refusals_are_errors_with_the_template_s_words() {
         let template =
-            ChatTemplate::new("{{ raise_exception('roles must alternate') }}", "", "").expect("parses");
+            ChatTemplate::new("{{ raise_exception('roles must alternate') }}", SpecialTokens::default())
+                .expect("parses");
         let error = template.render(&[], false).expect_err("refuses").to_string();
         assert!(error.contains("roles must alternate"), "{error}");
-        assert!(ChatTemplate::new("{% if %}", "", "").is_err());
+        assert!(ChatTemplate::new("{% if %}", SpecialTokens::default()).is_err());
         let endless = "{% for a in range(90000) %}{% for b in range(90000) %}{{ b }}{% endfor %}{% endfor %}";
-        let endless = ChatTemplate::new(endless, "", "").expect("parses");
+        let endless = ChatTemplate::new(endless, SpecialTokens::default()).expect("parses");
         assert!(endless.render(&[], false).is_err());
     }
 
     #[test]
     fn arguments_are_variables() {
         let source = "{{ enable_thinking is defined and enable_thinking is false }}{{ style.tone }}";
-        let mut template = ChatTemplate::new(source, "", "").expect("parses");
+        let mut template = ChatTemplate::new(source, SpecialTokens::default()).expect("parses");
         assert_eq!(template.render(&[], false).ok(), None, "style is undefined");
         template.arguments.insert("enable_thinking".into(), false.into());
         template.arguments.insert("style".into(), serde_json::json!({"tone": "dry"}));
@@ -241,7 +222,8 @@ mod tests {
 
     #[test]
     fn dates_come_from_the_caller() {
-        let mut template = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}", "", "").expect("parses");
+        let mut template =
+            ChatTemplate::new("{{ strftime_now('%d %b %Y') }}", SpecialTokens::default()).expect("parses");
         assert!(template.render(&[], false).is_err());
         template.now_seconds = Some(1_721_952_000); // 2024-07-26
         assert_eq!(template.render(&[], false).expect("renders"), "26 Jul 2024");
@@ -264,6 +246,7 @@ mod tests {
         assert_eq!(source(named, Some("J")).expect("ok"), Some("J".into()));
         assert_eq!(source("{}", None).expect("ok"), None);
         assert!(source(r#"{"chat_template": 3}"#, None).is_err());
+        assert!(source(r#"{"chat_template": " "}"#, None).is_err());
         assert!(source(r#"{"chat_template": [{"name": "default"}]}"#, None).is_err());
     }
 }

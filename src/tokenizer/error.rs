@@ -44,7 +44,7 @@ pub enum TokenizerError {
         /// What would have been accepted.
         supported: &'static str,
     },
-    /// A merge rule is not `left right`, or names tokens that are not in the vocabulary.
+    /// A merge rule is not `left right`.
     #[error("merge rule {index} `{rule}` is wrong: {reason}")]
     Merge {
         /// Position in the list.
@@ -121,6 +121,6 @@ pub type Result<T> = std::result::Result<T, TokenizerError>;
 impl TokenizerError {
     /// True when the model simply has no tokenizer, as opposed to a damaged one.
     pub fn is_absence(&self) -> bool {
-        matches!(self, TokenizerError::Missing { key: "tokenizer.json" | super::gguf::KIND, .. })
+        matches!(self, TokenizerError::Missing { key: "tokenizer.json" | super::gguf_vocab::KIND, .. })
     }
 }

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::export_check::check_same_ids;
-use super::gguf::GgufVocab;
-use super::hf::{HfFiles, TokenizerConfig};
+use super::hf::HfFiles;
 use super::pieces::{SPACE_MARK, byte_token};
+use super::special::Declared;
 use super::spm::token_type;
-use super::{ChatTemplate, Result, Tokenizer, TokenizerError, pre};
+use super::{ChatTemplate, GgufVocab, Result, Tokenizer, TokenizerError, pre};
 
 const FILE: &str = "tokenizer.json";
 /// What [`GgufVocab::from_hf`] can express.
@@ -44,7 +44,6 @@ impl GgufVocab {
     /// The tokenizer of a folder, and what the user should know of it, one sentence each. An error where a
     /// GGUF file cannot express it.
     pub fn from_hf(files: &HfFiles<'_>) -> Result<(GgufVocab, Vec<String>)> {
-        let settings = files.settings()?;
         let tokenizer = Tokenizer::from_hf(files)?;
         let parts = Parts::read(files.tokenizer)?;
         let mut notices = Vec::new();
@@ -65,8 +64,8 @@ impl GgufVocab {
                 "{n} added tokens (such as {first}) take white space along; GGUF files cannot say so"
             ));
         }
-        vocab.set_ids(&tokenizer, &settings, files)?;
-        vocab.chat_template = ChatTemplate::source_of(files, &settings)?;
+        vocab.set_ids(&tokenizer, files)?;
+        vocab.chat_template = ChatTemplate::source_of(files)?;
         notices.extend(check_same_ids(&tokenizer, &vocab)?);
         Ok((vocab, notices))
     }
@@ -80,21 +79,17 @@ impl GgufVocab {
         }
     }
 
-    fn set_ids(
-        &mut self,
-        tokenizer: &Tokenizer,
-        settings: &TokenizerConfig,
-        files: &HfFiles<'_>,
-    ) -> Result<()> {
-        let id_of = |text: Option<&super::hf::TokenText>| text.and_then(|t| tokenizer.id_of(t.as_str()));
+    fn set_ids(&mut self, tokenizer: &Tokenizer, files: &HfFiles<'_>) -> Result<()> {
+        let declared = Declared::of(files)?;
+        let role = |role: &str| declared.tokens.get(role).and_then(|text| tokenizer.id_of(text));
         // A post-processor's token is BOS or EOS, even where no setting says so.
         let (first, last) = (tokenizer.prefix.first().copied(), tokenizer.suffix.first().copied());
         self.bos = tokenizer.bos().or(first);
         let stated = files.stated_eos()?;
-        let eos = id_of(settings.eos_token.as_ref()).or(stated.first().copied()).or(last);
+        let eos = role("eos_token").or(stated.first().copied()).or(last);
         self.eos = eos;
         self.eot = stated.into_iter().find(|id| Some(*id) != eos);
-        self.pad = id_of(settings.pad_token.as_ref());
+        self.pad = role("pad_token");
         self.add_bos = Some(first.is_some() && first == self.bos);
         self.add_eos = Some(last.is_some() && last == eos);
         let around =

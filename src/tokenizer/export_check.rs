@@ -1,7 +1,6 @@
 //! Does a vocabulary made for a GGUF file give the ids of the tokenizer that it was made from?
 
-use super::gguf::GgufVocab;
-use super::{Result, Tokenizer, TokenizerError};
+use super::{GgufVocab, Result, Tokenizer, TokenizerError};
 
 /// Most of the sample texts that may get other ids before it counts as another tokenizer.
 const TOLERATED: f64 = 0.02;

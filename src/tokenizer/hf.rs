@@ -1,15 +1,13 @@
 //! The tokenizer of a Hugging Face model folder.
 
-use std::collections::HashMap;
-
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokenizers::Tokenizer as Pipeline;
+use tokenizers::{AddedToken, Tokenizer as Pipeline};
 
 use super::bpe::Bpe;
-use super::pieces::{Pieces, SPACE_MARK, byte_level_bytes, byte_token};
-use super::{Backend, Result, Tokenizer, TokenizerError};
+use super::decoding::Decoding;
+use super::guard::guarded;
+use super::special::{Added, Declared, SETTINGS, wrong};
+use super::{Backend, Result, Tokenizer, TokenizerError, ends, hf_check};
 use crate::formats::HfFolder;
 
 /// What a model folder says about text. Only the first is needed.
@@ -19,6 +17,8 @@ pub struct HfFiles<'a> {
     pub tokenizer: &'a [u8],
     /// `tokenizer_config.json`
     pub tokenizer_config: Option<&'a Value>,
+    /// `special_tokens_map.json`
+    pub special_tokens_map: Option<&'a Value>,
     /// `generation_config.json`
     pub generation_config: Option<&'a Value>,
     /// `config.json`
@@ -27,65 +27,33 @@ pub struct HfFiles<'a> {
     pub chat_template: Option<&'a str>,
 }
 
-/// What is read of tokenizer_config.json.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct TokenizerConfig {
-    pub(super) bos_token: Option<TokenText>,
-    pub(super) eos_token: Option<TokenText>,
-    pub(super) pad_token: Option<TokenText>,
-    pub(super) add_bos_token: Option<bool>,
-    pub(super) add_eos_token: Option<bool>,
-    pub(super) chat_template: Option<Value>,
-}
-
-/// A token is written as its text or as an object with the text in it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum TokenText {
-    Plain(String),
-    Object { content: String },
-}
-
-impl TokenText {
-    pub(super) fn as_str(&self) -> &str {
-        match self {
-            TokenText::Plain(text) | TokenText::Object { content: text } => text,
-        }
+/// A flag of tokenizer_config.json.
+fn flag(files: &HfFiles<'_>, key: &str) -> Result<Option<bool>> {
+    match files.tokenizer_config.and_then(|config| config.get(key)) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(other) => Err(wrong(SETTINGS, key, other, "true or false")),
     }
 }
 
-/// One id or several.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Ids {
-    One(i64),
-    Many(Vec<i64>),
-}
+const GENERATION: &str = "generation_config.json";
+const CONFIG: &str = "config.json";
 
-/// What is read of config.json and generation_config.json.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct IdConfig {
-    bos_token_id: Option<Ids>,
-    eos_token_id: Option<Ids>,
-}
-
-impl IdConfig {
-    /// Ids in `ids` that are not negative (some files write -1 for "none").
-    fn ids(ids: Option<&Ids>) -> Vec<u32> {
-        let all = match ids {
-            None => &[][..],
-            Some(Ids::One(id)) => std::slice::from_ref(id),
-            Some(Ids::Many(ids)) => ids,
-        };
-        all.iter().filter_map(|&id| u32::try_from(id).ok()).collect()
+/// One id or several; negative ones mean "none".
+fn ids(file: &'static str, config: Option<&Value>, key: &str) -> Result<Vec<u32>> {
+    let value = config.and_then(|config| config.get(key));
+    let expected = "an id, or a list of ids";
+    let all = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(all)) => all.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+    };
+    let mut ids = Vec::new();
+    for id in all {
+        let id = id.as_i64().ok_or_else(|| wrong(file, key, value.unwrap_or(id), expected))?;
+        ids.extend(u32::try_from(id));
     }
-}
-
-fn read<T: DeserializeOwned + Default>(file: &'static str, json: Option<&Value>) -> Result<T> {
-    let Some(json) = json else { return Ok(T::default()) };
-    T::deserialize(json).map_err(|e| TokenizerError::Json { file, reason: e.to_string() })
+    Ok(ids)
 }
 
 impl<'a> HfFiles<'a> {
@@ -95,72 +63,70 @@ impl<'a> HfFiles<'a> {
         Ok(HfFiles {
             tokenizer: folder.tokenizer_json.as_ref().ok_or(missing)?.bytes(),
             tokenizer_config: folder.tokenizer_config.as_ref(),
+            special_tokens_map: folder.special_tokens_map.as_ref(),
             generation_config: folder.generation_config.as_ref(),
             config: Some(&folder.config),
             chat_template: folder.chat_template.as_deref(),
         })
     }
 
-    pub(super) fn settings(&self) -> Result<TokenizerConfig> {
-        read("tokenizer_config.json", self.tokenizer_config)
-    }
-
     /// Ids that end a text by generation_config.json and config.json, each once.
     pub(super) fn stated_eos(&self) -> Result<Vec<u32>> {
-        let generation: IdConfig = read("generation_config.json", self.generation_config)?;
-        let config: IdConfig = read("config.json", self.config)?;
-        let mut ids = IdConfig::ids(generation.eos_token_id.as_ref());
-        ids.extend(IdConfig::ids(config.eos_token_id.as_ref()));
+        let mut all = ids(GENERATION, self.generation_config, "eos_token_id")?;
+        all.extend(ids(CONFIG, self.config, "eos_token_id")?);
         let mut seen = std::collections::BTreeSet::new();
-        ids.retain(|id| seen.insert(*id));
-        Ok(ids)
+        all.retain(|id| seen.insert(*id));
+        Ok(all)
     }
 }
+
+const FILE: &str = "tokenizer.json";
 
 impl Tokenizer {
     /// Builds the tokenizer of a Hugging Face folder.
     pub fn from_hf(files: &HfFiles<'_>) -> Result<Tokenizer> {
-        let settings = files.settings()?;
-        let generation: IdConfig = read("generation_config.json", files.generation_config)?;
-        let config: IdConfig = read("config.json", files.config)?;
-        let bpe = Bpe::new(load_pipeline(files.tokenizer)?);
-        let decoding = Decoding::of(bpe.pipeline())?;
-        let pieces = decoding.pieces(bpe.pipeline())?;
-        let (prefix, suffix) = around(bpe.pipeline())?;
-        let mut tokenizer = Tokenizer {
-            backend: Backend::Bpe(Box::new(bpe)),
-            pieces,
-            bos: None,
-            eos: Default::default(),
-            prefix,
-            suffix,
-            strip_first_space: decoding.strip_first_space,
-            warnings: Vec::new(),
+        let declared = Declared::of(files)?;
+        let built = guarded(|| build(files, &declared)).unwrap_or_else(|words| {
+            let cause = format!("the tokenizer library gave up on it ({words})");
+            Err(hf_check::explained(files.tokenizer, &cause))
+        });
+        let mut tokenizer = built?;
+        let role = |role: &str| declared.tokens.get(role).and_then(|text| tokenizer.id_of(text));
+        let (bos, eos) = (role("bos_token"), role("eos_token"));
+        let mut ignored = Vec::new();
+        let mut known = |file: &'static str, config: Option<&Value>, key: &str| -> Result<Vec<u32>> {
+            let (inside, outside): (Vec<u32>, Vec<u32>) =
+                ids(file, config, key)?.into_iter().partition(|&id| (id as usize) < tokenizer.vocab_size());
+            let size = tokenizer.vocab_size();
+            let notice = |id| format!("{file}: {key} {id} is ignored: the vocabulary has {size} tokens");
+            ignored.extend(outside.into_iter().map(notice));
+            Ok(inside)
         };
-        let id_of = |token: &Option<TokenText>| token.as_ref().and_then(|t| tokenizer.id_of(t.as_str()));
-        let (bos, eos) = (id_of(&settings.bos_token), id_of(&settings.eos_token));
-        let from_configs =
-            || [&generation, &config].into_iter().flat_map(|c| IdConfig::ids(c.bos_token_id.as_ref()));
-        let size = tokenizer.vocab_size();
-        tokenizer.bos = bos.or_else(|| from_configs().find(|&id| (id as usize) < size));
-        tokenizer.add_eos_ids(eos);
-        tokenizer.add_eos_ids(IdConfig::ids(generation.eos_token_id.as_ref()));
-        tokenizer.add_eos_ids(IdConfig::ids(config.eos_token_id.as_ref()));
-        tokenizer.find_end_of_turn();
-        tokenizer.apply_flags(&settings, eos)?;
+        let sources = [(GENERATION, files.generation_config), (CONFIG, files.config)];
+        let (mut begins, mut stops) = (Vec::new(), Vec::new());
+        for (file, config) in sources {
+            begins.extend(known(file, config, "bos_token_id")?);
+            stops.extend(known(file, config, "eos_token_id")?);
+        }
+        tokenizer.bos = bos.or(begins.first().copied());
+        tokenizer.add_eos_ids(eos.into_iter().chain(stops));
+        let by_text = ends::of_hf(|text| tokenizer.id_of(text));
+        tokenizer.add_eos_ids(by_text);
+        tokenizer.warnings.extend(ignored);
+        tokenizer.apply_flags(flag(files, "add_bos_token")?, flag(files, "add_eos_token")?, eos)?;
         Ok(tokenizer)
     }
 
     /// `add_bos_token` and `add_eos_token`, where stated, override the post-processor.
-    fn apply_flags(&mut self, settings: &TokenizerConfig, eos: Option<u32>) -> Result<()> {
+    fn apply_flags(&mut self, add_bos: Option<bool>, add_eos: Option<bool>, eos: Option<u32>) -> Result<()> {
         let missing = |flag, token| TokenizerError::NoSpecialToken { flag, token };
-        if let Some(wanted) = settings.add_bos_token {
+        if let Some(wanted) = add_bos {
             self.prefix.retain(|&id| Some(id) != self.bos);
             if wanted {
                 self.prefix.insert(0, self.bos.ok_or_else(|| missing("add_bos_token", "BOS"))?);
             }
         }
-        if let Some(wanted) = settings.add_eos_token {
+        if let Some(wanted) = add_eos {
             self.suffix.retain(|&id| Some(id) != eos);
             if wanted {
                 self.suffix.push(eos.ok_or_else(|| missing("add_eos_token", "EOS"))?);
@@ -170,13 +136,58 @@ impl Tokenizer {
     }
 }
 
+/// The tokenizer that tokenizer.json and the tokens of other files make, without its ends.
+fn build(files: &HfFiles<'_>, declared: &Declared) -> Result<Tokenizer> {
+    hf_check::check(files.tokenizer)?;
+    let mut pipeline = load_pipeline(files.tokenizer)?;
+    let rows = files.config.and_then(|config| config["vocab_size"].as_u64()).unwrap_or(0);
+    declare(&mut pipeline, declared, rows);
+    let decoding = Decoding::of(&pipeline)?;
+    let pieces = decoding.pieces(&pipeline)?;
+    let (prefix, suffix) = around(&pipeline)?;
+    Ok(Tokenizer {
+        backend: Backend::Bpe(Box::new(Bpe::new(pipeline))),
+        pieces,
+        bos: None,
+        eos: Default::default(),
+        prefix,
+        suffix,
+        strip_first_space: decoding.strip_first_space,
+        warnings: Vec::new(),
+    })
+}
+
+/// Adds the tokens that only files beside tokenizer.json name. `rows`: ids that the embedding is said to
+/// have; a token with a role that has neither an id nor a row is left out.
+fn declare(pipeline: &mut Pipeline, declared: &Declared, rows: u64) {
+    let add = |pipeline: &mut Pipeline, token: &Added| {
+        let added = AddedToken::from(token.content.as_str(), token.special)
+            .single_word(token.single_word)
+            .lstrip(token.lstrip)
+            .rstrip(token.rstrip)
+            .normalized(token.normalized);
+        match token.special {
+            true => pipeline.add_special_tokens(&[added]),
+            false => pipeline.add_tokens(&[added]),
+        }
+    };
+    for token in &declared.added {
+        add(pipeline, token);
+    }
+    for token in &declared.special {
+        let known = pipeline.token_to_id(&token.content).is_some();
+        if known || (pipeline.get_vocab_size(true) as u64) < rows {
+            add(pipeline, token);
+        }
+    }
+}
+
 fn load_pipeline(json: &[u8]) -> Result<Pipeline> {
-    let file = "tokenizer.json";
-    let mut pipeline =
-        Pipeline::from_bytes(json).map_err(|e| TokenizerError::Json { file, reason: e.to_string() })?;
+    let mut pipeline = Pipeline::from_bytes(json).map_err(|e| hf_check::explained(json, &e.to_string()))?;
     // Stored for training; a prompt is never cut or filled up silently.
     pipeline.with_padding(None);
-    pipeline.with_truncation(None).map_err(|e| TokenizerError::Json { file, reason: e.to_string() })?;
+    let reason = |e: tokenizers::Error| TokenizerError::Json { file: FILE, reason: e.to_string() };
+    pipeline.with_truncation(None).map_err(reason)?;
     Ok(pipeline)
 }
 
@@ -184,108 +195,10 @@ fn load_pipeline(json: &[u8]) -> Result<Pipeline> {
 fn around(pipeline: &Pipeline) -> Result<(Vec<u32>, Vec<u32>)> {
     let encode = |special| {
         let ids = pipeline.encode("a", special).map(|encoding| encoding.get_ids().to_vec());
-        ids.map_err(|e| TokenizerError::Encode { reason: e.to_string() })
+        ids.map_err(|e| TokenizerError::Json { file: FILE, reason: e.to_string() })
     };
     let (plain, full) = (encode(false)?, encode(true)?);
     let at = full.windows(plain.len().max(1)).position(|window| window == plain);
     let Some(at) = at else { return Ok((full, Vec::new())) };
     Ok((full[..at].to_vec(), full[at + plain.len()..].to_vec()))
-}
-
-/// How the tokens of a pipeline turn into bytes.
-#[derive(Debug, Default, PartialEq)]
-struct Decoding {
-    /// Tokens are spelled in GPT-2's byte alphabet.
-    byte_level: bool,
-    /// `▁` is a space.
-    space_mark: bool,
-    /// `<0xHH>` is a byte.
-    byte_tokens: bool,
-    strip_first_space: bool,
-}
-
-impl Decoding {
-    fn of(pipeline: &Pipeline) -> Result<Decoding> {
-        let json = |step: serde_json::Result<Value>| {
-            step.map_err(|e| TokenizerError::Json { file: "tokenizer.json", reason: e.to_string() })
-        };
-        let mut decoding = Decoding::default();
-        if let Some(decoder) = pipeline.get_decoder() {
-            decoding.read(&json(serde_json::to_value(decoder))?)?;
-        } else if let Some(cut) = pipeline.get_pre_tokenizer() {
-            decoding.byte_level = json(serde_json::to_value(cut))?.to_string().contains("\"ByteLevel\"");
-        }
-        Ok(decoding)
-    }
-
-    fn read(&mut self, step: &Value) -> Result<()> {
-        let kind = step["type"].as_str().unwrap_or_default();
-        match kind {
-            "Sequence" => {
-                for inner in step["decoders"].as_array().into_iter().flatten() {
-                    self.read(inner)?;
-                }
-            }
-            "ByteLevel" => self.byte_level = true,
-            "ByteFallback" => self.byte_tokens = true,
-            "Fuse" => {}
-            "Metaspace" => {
-                self.space_mark = true;
-                self.strip_first_space = step["prepend_scheme"].as_str() != Some("never");
-            }
-            "Replace" if step["pattern"]["String"] == SPACE_MARK.to_string() && step["content"] == " " => {
-                self.space_mark = true;
-            }
-            "Strip" if step["content"] == " " && step["start"] == 1 && step["stop"] == 0 => {
-                self.strip_first_space = true;
-            }
-            _ => {
-                return Err(TokenizerError::Unsupported {
-                    what: "decoder step of tokenizer.json",
-                    name: format!("{kind}: {step}"),
-                    supported: "ByteLevel, ByteFallback, Fuse, Metaspace, Replace ▁, Strip",
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn bytes(&self, token: &str) -> Vec<u8> {
-        if self.byte_level {
-            return byte_level_bytes(token);
-        }
-        match byte_token(token).filter(|_| self.byte_tokens) {
-            Some(byte) => vec![byte],
-            None if self.space_mark => token.replace(SPACE_MARK, " ").into_bytes(),
-            None => token.as_bytes().to_vec(),
-        }
-    }
-
-    /// The table of all tokens; ids that no token has are empty.
-    fn pieces(&self, pipeline: &Pipeline) -> Result<Pieces> {
-        let vocab: HashMap<String, u32> = pipeline.get_vocab(true);
-        let (count, largest) = (vocab.len(), vocab.values().max().copied().unwrap_or(0));
-        if count == 0 {
-            return Err(TokenizerError::Missing { key: "model.vocab", model: "tokenizer.json" });
-        }
-        // Holes are rare and small; an id far beyond the number of tokens is a damaged file.
-        if largest as usize > 4 * count + 65_536 {
-            let what = "largest id in tokenizer.json".to_string();
-            return Err(TokenizerError::IdOutOfRange { what, id: largest.into(), tokens: count });
-        }
-        let mut by_id = vec![""; largest as usize + 1];
-        for (token, &id) in &vocab {
-            by_id[id as usize] = token;
-        }
-        let added = pipeline.get_added_tokens_decoder();
-        let mut pieces = Pieces::default();
-        for (id, token) in (0u32..).zip(by_id) {
-            match added.get(&id) {
-                Some(added) if self.byte_level => pieces.push(added.content.as_bytes(), added.special),
-                Some(added) => pieces.push(&self.bytes(&added.content), added.special),
-                None => pieces.push(&self.bytes(token), false),
-            }
-        }
-        Ok(pieces)
-    }
 }

@@ -10,14 +10,20 @@
 mod atoms;
 mod bpe;
 mod chat;
-mod chat_functions;
+mod decoding;
+mod ends;
 mod error;
 mod export;
 mod export_check;
 mod gguf;
+mod gguf_vocab;
+mod guard;
 mod hf;
+mod hf_check;
+mod jinja;
 mod pieces;
 mod pre;
+mod special;
 mod spm;
 mod stream;
 
@@ -25,8 +31,9 @@ use std::collections::BTreeSet;
 
 pub use chat::{ChatTemplate, Message};
 pub use error::{Result, TokenizerError};
-pub use gguf::GgufVocab;
+pub use gguf_vocab::GgufVocab;
 pub use hf::HfFiles;
+pub use special::SpecialTokens;
 pub use stream::{DecodeStream, StopStrings};
 
 use crate::formats::Metadata;
@@ -57,23 +64,6 @@ pub struct Tokenizer {
     warnings: Vec<String>,
 }
 
-/// Texts of tokens that end a turn in one family or another.
-const END_OF_TURN: [&str; 13] = [
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<end_of_turn>",
-    "<|end_of_turn|>",
-    "<|end|>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<|return|>",
-    "<｜end▁of▁sentence｜>",
-    "<|EOT|>",
-    "<EOT>",
-    "<end_of_utterance>",
-];
-
 impl Tokenizer {
     /// Tokenizer and chat template of an opened model. A template that does not parse costs the
     /// chat, not the model: it becomes a [warning](Tokenizer::warnings).
@@ -96,8 +86,8 @@ impl Tokenizer {
     }
 
     /// Ids of `text`. `add_special` adds what the model expects around a prompt (BOS, rarely EOS);
-    /// `parse_special` turns the text of control tokens (`<|im_start|>`) into their ids — for
-    /// rendered chat templates, never for text from strangers.
+    /// `parse_special` turns the text of control tokens (`<|im_start|>`) into their ids: for rendered chat
+    /// templates and for prompts that the user writes by hand, not for text from strangers.
     pub fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>> {
         let body = match &self.backend {
             Backend::Bpe(bpe) => bpe.encode(text, parse_special)?,
@@ -179,13 +169,6 @@ impl Tokenizer {
 
     fn strips_first_space(&self) -> bool {
         self.strip_first_space
-    }
-
-    /// Adds the tokens of [`END_OF_TURN`] that the vocabulary has. Their type does not matter: some
-    /// converters store them as user-defined.
-    fn find_end_of_turn(&mut self) {
-        let found: Vec<u32> = END_OF_TURN.iter().filter_map(|token| self.id_of(token)).collect();
-        self.add_eos_ids(found);
     }
 }
 

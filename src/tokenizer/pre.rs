@@ -61,6 +61,28 @@ const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// o200k: words by case with their contraction, numbers in groups of up to three.
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Llama 3's pattern with white space cut into runs of powers of two.
+const JAIS2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}";
+/// Llama 3's pattern for texts whose numbers are cut already.
+const MINICPM5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Qwen2's pattern with line ends apart from punctuation.
+const SEED_CODER: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Qwen2's pattern without English contractions.
+const UFAKZEKA: &str = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Ling's: as Qwen2's, one line end at a time.
+const BAILING: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
+/// EXAONE MoE's: several words at once.
+const EXAONE_MOE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
+/// BLOOM's: everything but white space and the punctuation of several scripts.
+const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
+/// Youtu's: words by case with their contraction, every digit alone.
+const YOUTU: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Kimi K2's: o200k's with Han characters apart.
+const KIMI_K2: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Spark's main pattern: DeepSeek V3's, one line end at a time.
+const SPARK: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+"##;
+/// Asian scripts that AFMoE cuts apart.
+const AFMOE_SCRIPTS: &str = "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+";
 /// DeepSeek V3's main pattern, after numbers and CJK are cut out.
 const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
 /// CJK and Hangul as the first DeepSeek tokenizers cut them.
@@ -82,25 +104,92 @@ const TABLE: &[Pre] = &[
             "gigachat",
             "a.x-4.0",
             "mellum",
+            "jina-es",
+            "jina-de",
+            "jina-v2-es",
+            "jina-v2-de",
+            "jina-v1-en",
+            "jina-v2-code",
+            "roberta-bpe",
+            "modern-bert",
         ],
         &[Gpt2],
     ),
     Pre { nfc: true, ..pre(&["mpt", "olmo"], &[Gpt2]) },
-    pre(&["smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"], &[SingleDigits, Gpt2]),
+    pre(
+        &["smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"],
+        &[SingleDigits, Gpt2],
+    ),
     Pre { nfc: true, ..pre(&["command-r"], &[SingleDigits, Gpt2]) },
     pre(&["falcon"], &[PunctuationRuns, Gpt2, DigitRuns, Cut("[0-9][0-9][0-9]")]),
     Pre {
         ignore_merges: true,
         add_bos: true,
-        ..pre(&["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "lfm2"], &[Cut(LLAMA3)])
+        ..pre(
+            &[
+                "llama-bpe",
+                "llama3",
+                "llama-v3",
+                "falcon3",
+                "falcon-h1",
+                "pixtral",
+                "lfm2",
+                "midm-2.0",
+                "jina-v5-nano",
+            ],
+            &[Cut(LLAMA3)],
+        )
     },
-    pre(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[Cut(LLAMA3)]),
+    pre(&["dbrx", "smaug-bpe", "chatglm-bpe"], &[Cut(LLAMA3)]),
+    Pre { ignore_merges: true, ..pre(&["glm4", "glm5"], &[Cut(LLAMA3)]) },
+    Pre { ignore_merges: true, ..pre(&["minicpm5"], &[Cut(r"\p{N}{1,3}"), Cut(MINICPM5)]) },
+    pre(&["jais-2"], &[Cut(JAIS2)]),
     Pre { nfc: true, ..pre(&["qwen2"], &[Cut(QWEN2)]) },
-    pre(&["deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan", "grok-2"], &[Cut(QWEN2)]),
+    pre(
+        &["deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan", "grok-2", "kormo", "f2llmv2", "solar-open"],
+        &[Cut(QWEN2)],
+    ),
+    pre(&["laguna"], &[Cut(r"[^\n]+|[\n]+"), Cut(QWEN2)]),
+    pre(&["seed-coder"], &[Cut(SEED_CODER)]),
+    pre(&["ufakzeka"], &[Cut(UFAKZEKA)]),
+    pre(&["bailingmoe", "bailingmoe2", "llada-moe"], &[Cut(BAILING)]),
+    pre(&["exaone-moe"], &[Cut(EXAONE_MOE)]),
+    pre(&["bloom", "poro-chat", "gpt3-finnish"], &[Cut(BLOOM)]),
+    pre(&["viking"], &[Cut(BLOOM), Cut(r"\p{N}")]),
+    pre(&["superbpe"], &[Cut(r"\p{N}+"), Cut(r"(?=(\d{3})+(?!\d))")]),
+    Pre {
+        ignore_merges: true,
+        ..pre(
+            &["youtu"],
+            &[Cut("[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+"), Cut(YOUTU)],
+        )
+    },
+    pre(&["kimi-k2"], &[Cut(KIMI_K2)]),
+    Pre {
+        add_bos: true,
+        ..pre(
+            &["chameleon"],
+            &[
+                Cut("<sentinel:[0-9]+>"),
+                Cut("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z"),
+                Cut(r"([\t\n]|    |  )"),
+                Cut(r"\p{N}"),
+                Cut(r"[\p{P}!-/:-@\[-`{-~]"),
+                Gpt2,
+            ],
+        )
+    },
     pre(&["qwen35"], &[Cut(QWEN35)]),
     Pre { ignore_merges: true, add_bos: true, ..pre(&["tekken"], &[Cut(TEKKEN)]) },
-    pre(&["gpt-4o", "llama4", "minimax-m2"], &[Cut(GPT4O)]),
-    pre(&["deepseek-v3", "hunyuan-dense"], &[Cut(r"\p{N}{1,3}"), Cut("[一-龥぀-ゟ゠-ヿ]+"), Cut(DEEPSEEK3)]),
+    pre(&["gpt-4o", "llama4", "minimax-m2", "kanana2", "talkie"], &[Cut(GPT4O)]),
+    Pre { ignore_merges: true, ..pre(&["granite-embed-multi-97m"], &[Cut(GPT4O)]) },
+    pre(&["tiny_aya", "cohere2moe"], &[Cut(r"\d{1,3}(?=(?:\d{3})*\b)"), Cut(GPT4O)]),
+    pre(
+        &["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"],
+        &[Cut(r"\p{N}{1,3}"), Cut("[一-龥぀-ゟ゠-ヿ]+"), Cut(DEEPSEEK3)],
+    ),
+    pre(&["spark2_5"], &[Cut(r"\p{N}{1,3}"), Cut("[一-龥぀-ゟ゠-ヿ]+"), Cut(SPARK), Cut(r"\p{N}")]),
+    pre(&["afmoe"], &[Cut(r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"), Cut(AFMOE_SCRIPTS), Cut(DEEPSEEK3)]),
     pre(
         &["deepseek-coder"],
         &[Cut(r"[\r\n]"), Cut(r"\s?\p{L}+"), Cut(r"\s?\p{P}+"), Cut(DEEPSEEK_CJK), SingleDigits],
@@ -237,6 +326,20 @@ mod tests {
         check("gpt-4o", text, "It's·Ġ·123·45·ĠIDs·,·ĠHello·World");
         check("deepseek-v3", text, "It·'s·Ġ·123·45·ĠIDs·,·ĠHelloWorld");
         check("deepseek-coder", text, "It·'·s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("seed-coder", text, "It·'s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("kormo", text, "It·'s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("midm-2.0", text, "It·'s·Ġ·123·45·ĠIDs·,·ĠHelloWorld");
+        check("viking", text, "It's·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("bloom", text, "It's·Ġ12345·ĠIDs·,·ĠHelloWorld");
+        check("superbpe", text, "It'sĠ·12·345·ĠIDs,ĠHelloWorld");
+        check("afmoe", text, "It·'s·Ġ·12·345·ĠIDs·,·ĠHelloWorld");
+        check("tiny_aya", text, "It's·Ġ·12·345·ĠIDs·,·ĠHello·World");
+        check("ufakzeka", text, "It·'s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("exaone-moe", text, "It·'s·Ġ·1·2·3·4·5·ĠIDs·,·ĠHelloWorld");
+        check("kimi-k2", text, "It's·Ġ·123·45·ĠIDs·,·ĠHello·World");
+        check("seed-coder", "a!\n\nb", "a·!·ĊĊ·b");
+        check("kormo", "a!\n\nb", "a·!ĊĊ·b");
+        check("bailingmoe", "a!\n\nb", "a·!ĊĊ·b");
         check("falcon", text, "It·'·s·Ġ·123·45·ĠIDs·,·ĠHelloWorld");
     }
 

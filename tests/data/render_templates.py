@@ -47,7 +47,8 @@ def main():
                 result = {"case": case, "add_generation_prompt": add}
                 try:
                     text = template.render(
-                        messages=messages, add_generation_prompt=add, bos_token="<s>", eos_token="</s>"
+                        messages=messages, tools=None, documents=None, add_generation_prompt=add,
+                        bos_token="<s>", eos_token="</s>",
                     )
                     if len(text) <= 1000:
                         result["text"] = text
