@@ -23,6 +23,7 @@ mod hf_check;
 mod jinja;
 mod pieces;
 mod pre;
+mod pre_patterns;
 mod special;
 mod spm;
 mod stream;

@@ -11,6 +11,7 @@ mod percent;
 mod printf;
 mod python;
 mod source;
+mod split;
 
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};

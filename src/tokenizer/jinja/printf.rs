@@ -101,10 +101,8 @@ pub(super) fn format(text: &str, values: Values) -> Result<String, Error> {
             out.push(c);
             continue;
         }
-        let name = match chars.next_if_eq(&'(') {
-            Some(_) => Some(chars.by_ref().take_while(|c| *c != ')').collect::<String>()),
-            None => None,
-        };
+        let name =
+            chars.next_if_eq(&'(').map(|_| chars.by_ref().take_while(|c| *c != ')').collect::<String>());
         let spec = spec(&mut chars, &mut source)?;
         while chars.next_if(|c| matches!(c, 'h' | 'l' | 'L')).is_some() {}
         let conversion = chars.next().ok_or_else(|| refused("incomplete format"))?;
