@@ -197,12 +197,8 @@ impl Chat<'_, '_> {
     /// Feeds what is new since the last turn and streams the answer.
     fn answer(&mut self) -> anyhow::Result<Generation> {
         let template = self.manner.template.as_ref();
-        let fed = prompt::fed(
-            self.session.model().tokenizer()?,
-            template,
-            &self.messages,
-            self.manner.special,
-        )?;
+        let fed =
+            prompt::fed(self.session.model().tokenizer()?, template, &self.messages, self.manner.special)?;
         let common = fed.ids.iter().zip(&self.cached).take_while(|(a, b)| a == b).count();
         let common = common.min(fed.ids.len().saturating_sub(1));
         self.session.truncate(common);

@@ -78,6 +78,9 @@ pub(super) const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["ps", "stop", "kill"], "no model stays loaded when `anygpu run` has ended"),
     (&["show", "inspect"], "`anygpu plan MODEL` shows a model's size, memory and speed"),
     (&["rm", "remove", "delete", "cp"], "models are files of yours: remove or copy them as such"),
-    (&["create", "convert", "push"], "models run as they are: a .gguf file or a folder with safetensors; `anygpu quantize` writes GGUF"),
+    (
+        &["create", "convert", "push"],
+        "models run as they are: a .gguf file or a folder with safetensors; `anygpu quantize` writes GGUF",
+    ),
     (&["embed", "embedding", "embeddings"], "embeddings are not computed; `anygpu logits` prints logits"),
 ];

@@ -103,11 +103,7 @@ fn quoted(text: &str) -> String {
 
 /// Ids of a text to be continued. `special`: control tokens that are written in it are taken as such.
 /// Nothing at all is continued from BOS.
-pub(super) fn raw_ids(
-    tokenizer: &Tokenizer,
-    text: &str,
-    special: bool,
-) -> Result<Vec<u32>, EngineError> {
+pub(super) fn raw_ids(tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<u32>, EngineError> {
     let ids = tokenizer.encode(text, true, special)?;
     if tokenizer.adds_bos() && ids.len() > 1 && ids[0] == ids[1] {
         note("the text begins with the token that begins every text, so that is there twice");

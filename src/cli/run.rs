@@ -51,7 +51,14 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     let options = options(args, &model, template.is_some());
     let text = match ask {
         Ask::Chat => {
-            let manner = chat::Manner { template, opening, options, raw: args.raw, special: args.special.parse(), stats: args.stats };
+            let manner = chat::Manner {
+                template,
+                opening,
+                options,
+                raw: args.raw,
+                special: args.special.parse(),
+                stats: args.stats,
+            };
             return chat::run(&mut session, &source, manner, forecast);
         }
         Ask::Once(text) => text,

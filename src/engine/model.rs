@@ -285,11 +285,9 @@ fn notices(archive: &Archive, spec: &ModelSpec, options: &LoadOptions) -> Vec<St
         }
     }
     let mut notices = file_notices(archive, spec);
-    let transcoded = kinds
-        .iter()
-        .map(|((stored, dtype), n)| {
-            format!("{n} {stored} matrices are computed as {dtype} (next native type{})", growth(*stored, *dtype))
-        });
+    let transcoded = kinds.iter().map(|((stored, dtype), n)| {
+        format!("{n} {stored} matrices are computed as {dtype} (next native type{})", growth(*stored, *dtype))
+    });
     notices.extend(transcoded);
     let quantized = archive.tensors.values().any(|t| !t.dtype.is_float());
     if let (Some(quant), true) = (options.quant, quantized) {

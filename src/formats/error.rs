@@ -40,7 +40,11 @@ pub enum FormatError {
         next: String,
     },
     /// A file that another file of the model refers to is absent.
-    #[error("{}: refers to '{}', which is not in the same folder; download it too", escape(file), phrase(missing))]
+    #[error(
+        "{}: refers to '{}', which is not in the same folder; download it too",
+        escape(file),
+        phrase(missing)
+    )]
     MissingFile {
         /// The file that refers to it.
         file: String,
@@ -71,7 +75,10 @@ pub enum FormatError {
     /// A field has a value it cannot have.
     #[error(
         "{}: {} at byte {offset}: expected {}, found {}; {next}",
-        escape(file), phrase(what), phrase(expected), phrase(found)
+        escape(file),
+        phrase(what),
+        phrase(expected),
+        phrase(found)
     )]
     Field {
         /// The file.
@@ -107,7 +114,10 @@ pub enum FormatError {
     /// A tensor's description contradicts itself, its neighbours or its encoding.
     #[error(
         "{}: tensor '{}': {what}: expected {}, found {}; {next}",
-        escape(file), clip(tensor), phrase(expected), phrase(found)
+        escape(file),
+        clip(tensor),
+        phrase(expected),
+        phrase(found)
     )]
     Tensor {
         /// The file.
@@ -187,7 +197,9 @@ pub enum FormatError {
     /// The archive has no such tensor.
     #[error(
         "{}: tensor '{}' is missing (the model has {n_tensors} tensors{})",
-        escape(archive), clip(tensor), clip_to(similar, 100)
+        escape(archive),
+        clip(tensor),
+        clip_to(similar, 100)
     )]
     MissingTensor {
         /// The archive's path.
@@ -200,10 +212,7 @@ pub enum FormatError {
         similar: String,
     },
     /// A tensor has another shape than the model's dimensions ask for.
-    #[error(
-        "{}: tensor '{}': expected shape {expected:?}, found {found:?}",
-        escape(archive), clip(tensor)
-    )]
+    #[error("{}: tensor '{}': expected shape {expected:?}, found {found:?}", escape(archive), clip(tensor))]
     Shape {
         /// The archive's path.
         archive: String,
@@ -225,10 +234,7 @@ pub enum FormatError {
         expected: &'static str,
     },
     /// A GGUF metadata value has another type, or is out of the range asked for.
-    #[error(
-        "{}: metadata key '{}': expected {expected}, found {}",
-        escape(file), clip(key), phrase(found)
-    )]
+    #[error("{}: metadata key '{}': expected {expected}, found {}", escape(file), clip(key), phrase(found))]
     KeyType {
         /// The file.
         file: String,
@@ -242,10 +248,7 @@ pub enum FormatError {
 
     // --- writing -------------------------------------------------------------------------------------
     /// The writer was given something that a GGUF file cannot hold.
-    #[error(
-        "cannot write GGUF: {}: expected {}, found {}",
-        phrase(what), phrase(expected), phrase(found)
-    )]
+    #[error("cannot write GGUF: {}: expected {}, found {}", phrase(what), phrase(expected), phrase(found))]
     Write {
         /// What was being written.
         what: String,

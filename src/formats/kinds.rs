@@ -65,10 +65,7 @@ pub(super) fn explain_folder(names: &[String], folders: &[String]) -> (String, S
         return (found, MERGE.into());
     }
     if let Some(found) = matching(&|n| n.ends_with(".safetensors")) {
-        return (
-            format!("several weight files ({found}) and no {INDEX}"),
-            format!("download {INDEX} too"),
-        );
+        return (format!("several weight files ({found}) and no {INDEX}"), format!("download {INDEX} too"));
     }
     if let Some(found) = matching(&|n| is_pytorch(n) || n.ends_with("pytorch_model.bin.index.json")) {
         return (found, CONVERT.into());
@@ -85,10 +82,7 @@ pub(super) fn explain_folder(names: &[String], folders: &[String]) -> (String, S
     }
     let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
     if let (true, Some(folders)) = (names.is_empty(), join_some(&folders)) {
-        return (
-            format!("only folders: {folders}"),
-            "give the one that holds the model's files".into(),
-        );
+        return (format!("only folders: {folders}"), "give the one that holds the model's files".into());
     }
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     (join_some(&all).unwrap_or_else(|| "no files".into()), WHAT_TO_GIVE.into())

@@ -12,11 +12,8 @@ struct Stack {
     first_rows: Option<&'static str>,
 }
 
-const GGUF_STACKS: [Stack; 1] = [Stack {
-    stacked: "attn_qkv",
-    parts: &["attn_q", "attn_k", "attn_v"],
-    first_rows: Some("attn_output"),
-}];
+const GGUF_STACKS: [Stack; 1] =
+    [Stack { stacked: "attn_qkv", parts: &["attn_q", "attn_k", "attn_v"], first_rows: Some("attn_output") }];
 
 const HF_STACKS: [Stack; 2] = [
     Stack {
@@ -24,11 +21,7 @@ const HF_STACKS: [Stack; 2] = [
         parts: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
         first_rows: Some("self_attn.o_proj"),
     },
-    Stack {
-        stacked: "mlp.gate_up_proj",
-        parts: &["mlp.gate_proj", "mlp.up_proj"],
-        first_rows: None,
-    },
+    Stack { stacked: "mlp.gate_up_proj", parts: &["mlp.gate_proj", "mlp.up_proj"], first_rows: None },
 ];
 
 /// Names in GGUF files.
@@ -48,9 +41,8 @@ pub(super) fn unify_hf(tensors: &mut Tensors, tied: bool, sources: &[Source]) {
 /// Checkpoints saved from the inner model lack the prefix in all names but the output's.
 fn add_prefix(tensors: &mut Tensors) {
     const PREFIX: &str = "model.";
-    let inner = |name: &str| {
-        ["embed_tokens.", "layers.", "norm."].iter().any(|start| name.starts_with(start))
-    };
+    let inner =
+        |name: &str| ["embed_tokens.", "layers.", "norm."].iter().any(|start| name.starts_with(start));
     if tensors.contains("model.embed_tokens.weight") || !tensors.contains("embed_tokens.weight") {
         return;
     }

@@ -129,17 +129,12 @@ pub fn checks(subgroups: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     for reduce in Reduce::ALL.into_iter().filter(|r| subgroups || !r.subgroups()) {
         for cols in [1usize, 2, 64, 127, 128, 129, 1757, 4096] {
-            for (size, weights, first_logit) in [
-                (1.0f32, 1.0f32, 0u32),
-                (3e4, 1.0, 1),
-                (1e-8, 1.0, 0),
-                (1e6, 1e36, 0),
-                (1e-6, 1e-30, 0),
-            ] {
+            for (size, weights, first_logit) in
+                [(1.0f32, 1.0f32, 0u32), (3e4, 1.0, 1), (1e-8, 1.0, 0), (1e6, 1e36, 0), (1e-6, 1e-30, 0)]
+            {
                 let class = format!("reduce/{}", reduce.name());
-                let label = format!(
-                    "[3, {cols}], values × {size:e}, weights × {weights:e}, from row {first_logit}"
-                );
+                let label =
+                    format!("[3, {cols}], values × {size:e}, weights × {weights:e}, from row {first_logit}");
                 let quick = cols == 129 && size == 1.0;
                 let check = Check::new("rms_norm", class, label, move |gpu| {
                     run_case(gpu, reduce, cols, [size, weights], first_logit)

@@ -69,10 +69,9 @@ pub fn unused<'a>(
         !HARMLESS.iter().any(|part| name.contains(part)) && (is_gguf || in_layer() || telling())
     };
     match names.find(|name| !used.contains(name.as_str()) && changes_results(name)) {
-        Some(name) => Err(ModelError::UnusedTensor {
-            tensor: name.clone(),
-            architecture: spec.architecture.clone(),
-        }),
+        Some(name) => {
+            Err(ModelError::UnusedTensor { tensor: name.clone(), architecture: spec.architecture.clone() })
+        }
         None => Ok(()),
     }
 }

@@ -41,10 +41,7 @@ pub enum ModelError {
         tensor: String,
     },
     /// A tensor's shape contradicts the metadata.
-    #[error(
-        "tensor {} has shape {found:?}, expected {expected:?} from the model's dimensions",
-        clip(tensor)
-    )]
+    #[error("tensor {} has shape {found:?}, expected {expected:?} from the model's dimensions", clip(tensor))]
     Shape {
         /// Its name.
         tensor: String,

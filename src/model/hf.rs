@@ -197,8 +197,8 @@ fn family(keys: &Keys) -> Result<(&'static Family, String), ModelError> {
 /// for another task.
 fn is_class_of(keys: &Keys, class: &str, family: &Family) -> bool {
     let class = class.to_ascii_lowercase();
-    let named_alike = class.strip_suffix("forcausallm").or(class.strip_suffix("model"))
-        == Some(family.model_type);
+    let named_alike =
+        class.strip_suffix("forcausallm").or(class.strip_suffix("model")) == Some(family.model_type);
     let other_task = class.contains("for") && !class.contains("forcausallm");
     let other_family =
         FAMILIES.iter().any(|f| f.model_type != family.model_type && class.starts_with(f.model_type));

@@ -41,9 +41,8 @@ pub(super) fn by_config(config: &Value) -> Option<String> {
             |(_, what)| format!("{what} (quantization_config in config.json)"),
         ));
     }
-    let (key, found) = object("quantization")
-        .map(|q| ("quantization", q))
-        .or(stated.map(|q| ("quantization_config", q)))?;
+    let (key, found) =
+        object("quantization").map(|q| ("quantization", q)).or(stated.map(|q| ("quantization_config", q)))?;
     let flag = |key: &str| found.get(key).and_then(Value::as_bool) == Some(true);
     if flag("load_in_4bit") || flag("load_in_8bit") {
         return Some(format!("a model quantized with bitsandbytes ({key} in config.json)"));

@@ -191,7 +191,7 @@ pub struct MemoryReading {
 impl Conditions {
     /// Was the machine too busy for readings that predict anything?
     pub fn is_poor(&self) -> bool {
-        self.contradicted || !(self.drift.abs() <= POOR_DRIFT)
+        self.contradicted || self.drift.is_nan() || self.drift.abs() > POOR_DRIFT
     }
 }
 

@@ -146,9 +146,9 @@ fn renamed(tensors: Tensors) -> Tensors {
     let rename = |name: &str| {
         let name = HF_NAMES.iter().fold(name.to_owned(), |name, (from, to)| name.replace(from, to));
         let projections = ["attn.q.", "attn.k.", "attn.v.", "mlp.up.", "mlp.down."];
-        projections.iter().fold(name, |name, part| {
-            name.replace(part, &format!("{}_proj.", part.trim_end_matches('.')))
-        })
+        projections
+            .iter()
+            .fold(name, |name, part| name.replace(part, &format!("{}_proj.", part.trim_end_matches('.'))))
     };
     tensors.into_iter().map(|(name, shape, bytes)| (rename(&name), shape, bytes)).collect()
 }
@@ -157,9 +157,8 @@ fn open_hf(config: &str, tensors: &Tensors) -> Archive {
     let (mut header, mut data) = (Vec::new(), Vec::<u8>::new());
     for (name, shape, bytes) in tensors {
         let (start, end) = (data.len(), data.len() + bytes.len());
-        header.push(format!(
-            r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
-        ));
+        header
+            .push(format!(r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#));
         data.extend(bytes);
     }
     let header = format!("{{{}}}", header.join(","));

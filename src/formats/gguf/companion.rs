@@ -27,10 +27,8 @@ const CONTROL: Companion = Companion {
     what: "a control vector, which changes a model's style, not a model",
     next: "give the model's own GGUF file",
 };
-const VOCABULARY: Companion = Companion {
-    what: "a vocabulary without a model's weights",
-    next: "give the model's own GGUF file",
-};
+const VOCABULARY: Companion =
+    Companion { what: "a vocabulary without a model's weights", next: "give the model's own GGUF file" };
 
 /// (key, value, what a file with both is)
 const STATED: [(&str, &str, Companion); 7] = [
