@@ -62,7 +62,12 @@
 //! | [`probe`] | an open device → its profile, measured with the kernels that run models | base, quant, plan, gpu, kernels |
 //! | [`engine`] | loading, the memory sum, the order of operations, sessions, sampling, generation, perplexity, what quantizing costs; several sequences at once | all above but probe |
 //! | [`mod@bench`] | whole steps, a grid of them against the planner, single kernels against the bandwidth | all above |
-//! | `cli` | arguments, progress, output; one file per command | all above |
+//! | `cli` | arguments in any spelling, progress, output; a file or a few per command | all above |
+//!
+//! What can be refused without a GPU is refused before one is opened: [`engine::Opened`] holds a model's files,
+//! understood and checked, and becomes a model once there is an adapter. A panic of a library that reads files
+//! is caught in one place, `tokenizer/guard.rs`; text from files reaches a terminal through one place,
+//! `cli/printable.rs`.
 //!
 //! Beside `src`: `shaders/` (one entry point `main` per file; `shaders/shared/` holds pieces without one),
 //! `examples/` with the demo model and how it was trained, `tests/`, and `.ci/` with the gates of a change.
