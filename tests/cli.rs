@@ -83,12 +83,41 @@ fn a_story_with_figures() {
     let (code, out, err) = run(&arguments);
     assert_eq!(code, Some(0), "{err}");
     assert!(out.starts_with("Once upon a time") && out.ends_with('\n'), "{out:?}");
-    for part in
-        ["load", "compile", "first token", "prompt", "decode", "tok/s", "GB/s", "12 tokens on", "--seed 7"]
-    {
+    // Beside the answer one line, and those that say that this is the demo model on a CPU.
+    let own = |line: &&str| !line.contains("runs on the CPU") && !line.contains("no model is named");
+    let lines: Vec<&str> = err.lines().filter(own).collect();
+    assert!(matches!(lines[..], [one] if one.starts_with("12 tokens, ") && one.contains(" tok/s")), "{err}");
+    let quiet = run(&[&arguments[..], &["--quiet"]].concat());
+    assert_eq!(quiet, (Some(0), out.clone(), String::new()), "nothing but errors");
+    let (code, _, err) = run(&["run", "missing.gguf", "x", "-q"]);
+    assert!(code == Some(2) && err.contains("missing.gguf"), "errors are told all the same: {err}");
+    let (_, _, err) = run(&[&arguments[..], &["--stats"]].concat());
+    for part in ["load", "compiling", "first token", "prompt of", "tok/s", "GB/s", "12 tokens", "--seed 7"] {
         assert!(err.contains(part), "{part} is missing in {err}");
     }
     assert_eq!(good(&arguments), out, "same seed, same text");
+}
+
+/// Containers, ssh and su set no such folder.
+#[test]
+fn nobody_complains_without_a_runtime_folder() {
+    for arguments in [&["devices"][..], &["devices", "--json"]] {
+        let mut command = program(arguments);
+        command.env_remove("XDG_RUNTIME_DIR");
+        let (code, _, err) = ended(command.output().expect("the program starts"));
+        assert!(code == Some(0) && !err.contains("XDG_RUNTIME_DIR"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_said_once() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "in the way").expect("written");
+    let mut command = program(&["run", "demo", "A fox", "--max-tokens", "2"]);
+    command.env("ANYGPU_CACHE", &file);
+    let (code, _, err) = ended(command.output().expect("the program starts"));
+    assert!(code == Some(0) && err.matches("nothing is kept").count() == 1, "{err}");
 }
 
 #[test]

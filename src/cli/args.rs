@@ -52,11 +52,11 @@ fn numbers_may_be_negative(command: clap::Command) -> clap::Command {
 #[derive(Parser)]
 #[command(name = "anygpu", version, after_help = EXAMPLES)]
 pub(super) struct Cli {
-    #[command(flatten)]
-    pub(super) device: DeviceArgs,
     /// Say nothing but errors on stderr
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 }
@@ -101,6 +101,10 @@ pub(super) enum Command {
     Perplexity(super::perplexity::PerplexityArgs),
     /// Measure what quantizing a model costs: every quantization against 16-bit weights, on a text
     Quality(super::quality::QualityArgs),
+    /// Write a model as one quantized GGUF file, which llama.cpp reads, too
+    ///
+    /// From safetensors or GGUF, with the types that --quant gives while loading. Needs no adapter.
+    Quantize(super::quantize::QuantizeArgs),
     /// Say what a report of a fault needs: versions, system, adapters, and what the cache holds
     Info(super::info::InfoArgs),
     /// Print a script that completes commands and options in a shell
@@ -111,10 +115,6 @@ pub(super) enum Command {
     Completions(super::definition::CompletionsArgs),
     /// Print the manual page: `anygpu man | man -l -`
     Man(super::definition::ManArgs),
-    /// Write a model as one quantized GGUF file, which llama.cpp reads, too
-    ///
-    /// From safetensors or GGUF, with the types that --quant gives while loading. Needs no adapter.
-    Quantize(super::quantize::QuantizeArgs),
 }
 
 /// Which adapter, and how much of it.
@@ -271,7 +271,7 @@ pub(super) struct SampleArgs {
     /// How many recent tokens that looks at [default: 64]
     #[arg(long, value_name = "N", alias = "repeat-last", value_parser = whole(0..=usize::MAX))]
     pub(super) repeat_last_n: Option<usize>,
-    /// Same seed, adapter and build: same text [default, or -1: random, printed at the end]
+    /// Same seed, adapter and build: same text [default, or -1: random; --stats and --json tell it]
     #[arg(short, long, value_name = "N", value_parser = values::seed)]
     pub(super) seed: Option<Seed>,
     /// Most tokens to generate; -1: no limit [default: 256 when continuing a text; chat: until the

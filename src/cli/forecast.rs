@@ -160,14 +160,15 @@ impl Forecast {
         )
     }
 
-    /// Seconds of a step in the middle of what was generated, by parts, uncorrected.
-    fn step(&self, position: usize) -> Option<Time> {
+    /// Seconds of a step in the middle of what was generated, by parts, uncorrected; and do the weights
+    /// stay in caches, which are faster than memory?
+    fn step(&self, position: usize) -> Option<(Time, bool)> {
         let spec = self.subject.spec();
         let matrices = Matrices::of(spec, &|name| self.subject.stored(name), self.quant);
         let load = Load { spec, matrices: &matrices, kv: self.kv, chunk: self.chunk };
         let machine = &self.prediction.as_ref()?.machine;
         let (work, constants) = machine.decode(&load, 1, position).ok()?;
-        Some(form::time(&work, &constants))
+        Some((form::time(&work, &constants), load.is_cached()))
     }
 
     /// Holds a run against the prediction and remembers the ratio. `None` when there is no prediction
@@ -179,7 +180,7 @@ impl Forecast {
         }
         let gpu = session.model().gpu();
         let position = session.position().saturating_sub(steps.len() / 2);
-        let predicted = self.step(position)?;
+        let (predicted, is_cached) = self.step(position)?;
         let Prediction { history, cell, .. } = self.prediction.as_mut()?;
         let between =
             (done.decode_time.as_secs_f64() - steps.iter().sum::<f64>()).max(0.0) / steps.len() as f64;
@@ -194,7 +195,8 @@ impl Forecast {
             growth_s: (growth(steps) * position as f64).min((achieved_s - between).max(0.0)),
             host_s: done.host.record_s / steps.len() as f64,
             idle_s: done.idle_s,
-            is_contradicted: achieved_s.recip().max(corrected_tok_s) > cell.light_tok_s * LIGHT_MARGIN,
+            is_contradicted: !is_cached
+                && achieved_s.recip().max(corrected_tok_s) > cell.light_tok_s * LIGHT_MARGIN,
             is_cpu: gpu.facts().kind == AdapterKind::Cpu,
         };
         if closing.is_contradicted {

@@ -54,6 +54,7 @@ pub(super) const TABLE: &[(&[&str], &[&str], Takes, Effect)] = &[
     (ENGINES, &["-sm", "--split-mode", "-ts", "--tensor-split", "-mg", "--main-gpu"], Value, Ignore(ONE)),
     (ENGINES, &["-nkvo", "--no-kv-offload"], Nothing, Ignore("the KV cache is on the adapter")),
     (RUN, &["--no-warmup", "--warmup"], Nothing, Ignore("nothing is warmed up")),
+    (RUN, &["--verbose"], Nothing, Rename("--stats")),
     (RUN, &["--keepalive"], Value, Ignore("no program stays behind")),
     (RUN, &["--nowordwrap"], Nothing, Ignore("lines are not wrapped")),
     (RUN, &["--think=false", "--nothink"], Nothing, Rename("--no-think")),
