@@ -234,7 +234,7 @@ fn errors_say_what_and_what_next() {
         (vec![DEMO, "--file", "missing.txt"], vec!["missing.txt", "No such file"]),
         (vec!["missing.gguf", "--file", TEXT], vec!["missing.gguf", "no such file"]),
         (vec![DEMO, "--file", &short], vec!["--file", "511 tokens", "short.txt", "--ctx"]),
-        (vec![DEMO, "--file", TEXT, "--ctx", "0"], vec!["--ctx", "1 to 512", "0"]),
+        (vec![DEMO, "--file", TEXT, "--ctx", "513"], vec!["--ctx", "1 to 512", "513"]),
         (vec![DEMO, "--file", TEXT, "--memory", "1MiB"], vec!["1 MiB", "weights", "side by side"]),
     ] {
         let (code, out, err) = program(&[&["quality"], &arguments[..]].concat());

@@ -232,7 +232,8 @@ fn same_ids(what: &str, files: &HfFiles<'_>, texts: &[String]) {
     if want.bos().is_some() {
         assert_eq!((got.bos(), got.adds_bos()), (want.bos(), want.adds_bos()), "{what}");
     }
-    assert_eq!(got.eos_ids(), want.eos_ids(), "{what}");
+    // Texts of GGUF files end as in llama.cpp, which takes further tokens by their texts.
+    assert!(want.eos_ids().is_subset(got.eos_ids()), "{what}: {:?}", got.eos_ids());
 }
 
 #[test]
