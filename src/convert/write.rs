@@ -1,4 +1,4 @@
-//! [`write`]: the planned file, streamed beside its final name and renamed when it is complete.
+//! [`fn@write`]: the planned file, streamed beside its final name and renamed when it is complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
