@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{ArgGroup, Args};
-use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::open::{self, Source, note};
+use super::open::{Source, note};
+use super::values::type_among;
+use super::wait::Wait;
 use super::{DONE, Exit, find, interrupt, print, print_json, quantize_text};
 use crate::base::DType;
 use crate::convert::mix::{self, Budget};
@@ -16,9 +17,6 @@ use crate::convert::{self, ConvertError, Plan, Report, Wish, write};
 use crate::engine::EngineError;
 use crate::engine::model::DEMO_FILES;
 use crate::formats::Archive;
-
-/// A bar appears only when the work takes longer than this.
-const PATIENCE: Duration = Duration::from_millis(700);
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("types").required(true).args(["quant", "mix"])))]
@@ -68,9 +66,10 @@ pub(super) fn run(args: &QuantizeArgs, exit: Exit) -> anyhow::Result<u8> {
         choose(&archive, &mut plan, budget).map_err(|error| of_model(error, &source))?;
     }
     let total = archive.tensors.values().map(|t| t.range.len() as u64).sum();
-    let mut bar = Bar::new("writing", total);
-    let written = convert::write(&archive, &plan, &args.output, args.force, &mut |read| bar.advance(read));
-    bar.end();
+    let output = &args.output;
+    let written = with_progress("writing", total, |progress| {
+        convert::write(&archive, &plan, output, args.force, progress)
+    });
     let report = written.map_err(|error| of_model(error, &source))?;
     show(args, &report, started.elapsed())?;
     Ok(DONE)
@@ -79,10 +78,22 @@ pub(super) fn run(args: &QuantizeArgs, exit: Exit) -> anyhow::Result<u8> {
 /// Measures every type of every matrix, and gives each the type that the budget affords.
 fn choose(archive: &Archive, plan: &mut Plan, budget: Budget) -> convert::Result<()> {
     let total = mix::work_bytes(plan);
-    let mut bar = Bar::new("measuring", total);
-    let done = mix::choose(archive, plan, budget, &mut |read| bar.advance(read));
-    bar.end();
-    done
+    with_progress("measuring", total, |progress| mix::choose(archive, plan, budget, progress))
+}
+
+/// Does `work`, which tells how many of `total` bytes it has read since the last time, and stops when it
+/// hears false: Ctrl-C was pressed.
+fn with_progress<T>(
+    what: &'static str,
+    total: u64,
+    work: impl FnOnce(&mut dyn FnMut(u64) -> bool) -> T,
+) -> T {
+    let (mut wait, mut done) = (Wait::for_bytes(what), 0);
+    work(&mut |read| {
+        done += read;
+        wait.show(done, total);
+        !interrupt::requested()
+    })
 }
 
 /// Messages about files name them; others are put behind the model's name.
@@ -119,56 +130,8 @@ fn show(args: &QuantizeArgs, report: &Report, took: Duration) -> anyhow::Result<
     Ok(print(&quantize_text::table(report, args.all, &file, took))?)
 }
 
-/// A progress bar for work that takes a while.
-struct Bar {
-    what: &'static str,
-    total: u64,
-    done: u64,
-    started: Instant,
-    bar: Option<ProgressBar>,
-}
-
-impl Bar {
-    fn new(what: &'static str, total: u64) -> Bar {
-        Bar { what, total, done: 0, started: Instant::now(), bar: None }
-    }
-
-    /// False when Ctrl-C was pressed.
-    fn advance(&mut self, bytes: u64) -> bool {
-        self.done += bytes;
-        if self.bar.is_none() && self.started.elapsed() > PATIENCE {
-            let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-            self.bar = Some(open::bar(self.total, template).with_message(self.what));
-        }
-        if let Some(bar) = &self.bar {
-            bar.set_position(self.done);
-        }
-        !interrupt::requested()
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// A type by any of the names in use: `q4_k`, `Q4_K_M`, `q4k`, `fp16`.
 fn quant_type(text: &str) -> Result<DType, String> {
-    let plain = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let wanted = plain(text);
-    let wanted = match wanted.as_str() {
-        "fp32" => "f32",
-        "fp16" => "f16",
-        "q8" => "q80",
-        other => other,
-    };
-    // Q4_K_S, _M and _L are mixes of which most is Q4_K.
-    let base = wanted.strip_suffix(['s', 'm', 'l']).filter(|base| base.ends_with('k')).unwrap_or(wanted);
-    let known = convert::TYPES.into_iter().find(|dtype| plain(dtype.name()) == base);
-    known.ok_or_else(|| format!("expected one of {}", convert::TYPES.map(DType::name).join(", ")))
+    type_among(&convert::TYPES, text)
 }
 
 /// `2.1GiB`, `512MiB` or `4.8bpw`.

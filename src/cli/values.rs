@@ -97,14 +97,20 @@ pub(super) fn activations(text: &str) -> Result<Activations, String> {
 
 /// A type that weights can be quantized to.
 pub(super) fn quant_type(text: &str) -> Result<DType, String> {
-    DType::from_spelling(text).filter(|kind| QUANTS.contains(kind)).ok_or_else(|| {
+    type_among(&QUANTS, text)
+}
+
+/// The one of `known` that people mean by `text`.
+pub(super) fn type_among(known: &[DType], text: &str) -> Result<DType, String> {
+    let names = || known.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    DType::from_spelling(text).filter(|kind| known.contains(kind)).ok_or_else(|| {
         let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
         let close =
             |kind: &&DType| digits.chars().next().is_some_and(|bits| kind.name()[1..].starts_with(bits));
-        let meant: Vec<&str> = QUANTS.iter().filter(close).map(|kind| kind.name()).collect();
+        let meant: Vec<&str> = known.iter().filter(close).map(|kind| kind.name()).collect();
         match meant.is_empty() {
-            true => format!("expected one of {}", QUANTS.map(DType::name).join(", ")),
-            false => format!("expected {} (of {})", meant.join(" or "), QUANTS.map(DType::name).join(", ")),
+            true => format!("expected one of {}", names()),
+            false => format!("expected {} (of {})", meant.join(" or "), names()),
         }
     })
 }
