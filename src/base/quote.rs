@@ -16,15 +16,19 @@ pub fn clip_to(text: &str, chars: usize) -> String {
     }
 }
 
+/// True for characters that a terminal takes for an order: they move its cursor, colour, rename or reorder.
+/// C0, DEL, C1, line and paragraph separators, and Unicode's marks, embeddings, overrides and isolates of
+/// direction.
+pub fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// `text` with control characters, line breaks and marks of text direction written as `\u{1b}`.
 pub fn escape(text: &str) -> String {
-    let obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        if obeyed(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
+        if is_obeyed(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
     }
     escaped
 }

@@ -1,21 +1,18 @@
 //! Text from files and models on its way to a terminal: what a terminal would take for an order is shown
 //! as an escape.
 //!
-//! Only this file decides which characters those are. Styling that the program adds goes around text that
+//! Styling that the program adds goes around text that
 //! went through here.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
-/// True for characters that move a cursor, colour, rename or reorder: C0 but line feed and tab, DEL, C1,
-/// line and paragraph separators, and Unicode's marks, embeddings, overrides and isolates of direction.
+use crate::base::quote::is_obeyed;
+
+/// Line feeds and tabs belong to a text.
 fn is_order(c: char) -> bool {
-    match c {
-        '\n' | '\t' => false,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        c => c.is_control(),
-    }
+    !matches!(c, '\n' | '\t') && is_obeyed(c)
 }
 
 /// `text` with `\x1b`, `\u{202e}` for the characters that a terminal would obey.

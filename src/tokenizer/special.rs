@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{HfFiles, Result, TokenizerError};
+use crate::base::quote::clip_to;
 
 /// Roles, as templates name them.
 const ROLES: [&str; 7] =
@@ -63,11 +64,7 @@ pub(super) struct Declared {
 
 /// A JSON value in a message: its beginning where it is long.
 pub(super) fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
+    clip_to(&value.to_string(), 60)
 }
 
 /// An error that names key, value and what was expected.
