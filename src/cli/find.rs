@@ -7,6 +7,7 @@ use anyhow::anyhow;
 
 use super::open::{Source, note};
 use super::subject::{DEMO, is_demo};
+use crate::formats::main_snapshot;
 use crate::model::shapes::{self, PREFIX};
 
 /// What a name may begin with that means a repository.
@@ -155,9 +156,7 @@ fn cache_folders() -> Vec<PathBuf> {
 fn cached(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let folder = format!("models--{}", name.replace('/', "--"));
     let repository = folders.iter().map(|cache| cache.join(&folder)).find(|path| path.is_dir())?;
-    let revision = std::fs::read_to_string(repository.join("refs").join("main")).ok()?;
-    let snapshot = repository.join("snapshots").join(revision.trim());
-    snapshot.is_dir().then_some(snapshot)
+    main_snapshot(&repository)
 }
 
 /// The file of the type that stands behind a colon in `text`, as in `org/name:Q4_K_M`; else the

@@ -30,15 +30,21 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// What `refs/main` names, or the only snapshot.
-fn snapshot(model: &Path) -> Result<PathBuf> {
-    let snapshots = model.join(SNAPSHOTS);
-    let main = std::fs::read_to_string(model.join("refs").join("main")).unwrap_or_default();
+/// The snapshot of the cache's folder `model` that `refs/main` names: the newest complete download.
+pub fn main_snapshot(model: &Path) -> Option<PathBuf> {
+    let main = std::fs::read_to_string(model.join("refs").join("main")).ok()?;
     let main = main.trim();
     // A reference is one name: it must not lead elsewhere.
     let is_hash = !main.is_empty() && main.bytes().all(|b| b.is_ascii_alphanumeric());
-    if is_hash && snapshots.join(main).is_dir() {
-        return Ok(snapshots.join(main));
+    let snapshot = model.join(SNAPSHOTS).join(main);
+    (is_hash && snapshot.is_dir()).then_some(snapshot)
+}
+
+/// What `refs/main` names, or the only snapshot.
+fn snapshot(model: &Path) -> Result<PathBuf> {
+    let snapshots = model.join(SNAPSHOTS);
+    if let Some(main) = main_snapshot(model) {
+        return Ok(main);
     }
     let found = match snapshots.is_dir() {
         true => Files::Disk(snapshots.clone()).list_folders()?,

@@ -22,6 +22,7 @@ pub mod safetensors;
 pub mod source;
 
 pub use archive::{Archive, Metadata, TensorInfo, UnsupportedTensor};
+pub use cache::main_snapshot;
 pub use error::FormatError;
 pub use gguf::GgufMetadata;
 pub use header::Header;
