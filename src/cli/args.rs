@@ -77,8 +77,8 @@ pub(super) enum Command {
     /// Find the fastest variants of the matrix and attention kernels on your adapter, and keep them
     ///
     /// Every candidate runs on matrices and caches like a model's; what beats the default side by side and computes
-    /// correctly is used from then on, by every model. Takes up to 30 s on a GPU, minutes on a software adapter. A GPU's first
-    /// run of a weight type does a short form of it.
+    /// correctly is used from then on, by every model. Takes up to 30 s on a GPU, minutes on a software adapter. On a GPU
+    /// `plan` does a short form of it.
     Tune(super::tune::TuneArgs),
     /// Predict speed, memory and cost for every quantization and batch, and choose
     ///

@@ -23,6 +23,9 @@ use crate::plan::weights::Matrices;
 
 /// Fewest tokens that say something about speed.
 const FEWEST: usize = 8;
+/// Reasons that are no choice.
+const AS_ASKED: &str = "as asked";
+const AS_STORED: &str = "as stored";
 /// Achieved ÷ predicted between these is what people call the same.
 const AS_PREDICTED: [f64; 2] = [0.8, 1.25];
 /// A rate this far above the speed of light is no reading's spread: the profile is wrong.
@@ -81,7 +84,7 @@ impl Forecast {
             chunk: options.chunk,
         };
         let goal = Goal { aim: Aim::Quality, min_tok_s, ..Goal::default() };
-        let mut reason = "as asked".to_owned();
+        let mut reason = AS_ASKED.to_owned();
         // Whether it fits needs no measuring.
         if min_tok_s.is_none() {
             let target = Target::unpriced(here(gpu, None, options.memory), chunk)?;
@@ -90,7 +93,7 @@ impl Forecast {
             let rank = table.cells[choice.index].rank;
             if options.quant.is_none() {
                 reason = match rank.checked_sub(1).map(|better| setting.quants[better]) {
-                    None => "as stored".to_owned(),
+                    None => AS_STORED.to_owned(),
                     Some(better) => {
                         let better = better.map_or("the stored type".to_owned(), |q| q.to_string());
                         format!("{better} would not fit")
@@ -138,7 +141,7 @@ impl Forecast {
 
     /// Was there anything to choose? Then people are told what was chosen.
     pub(super) fn is_choice(&self) -> bool {
-        !["as asked", "as stored"].contains(&self.reason.as_str())
+        ![AS_ASKED, AS_STORED].contains(&self.reason.as_str())
     }
 
     /// The choice in one line.
