@@ -222,12 +222,16 @@ fn same_ids(what: &str, files: &HfFiles<'_>, texts: &[String]) {
     vocab.architecture = (what == "phi-3").then(|| "phi3".to_owned());
     let got = Tokenizer::from_gguf(&vocab).unwrap_or_else(|e| panic!("{what}: {e}"));
     for text in texts.iter().map(String::as_str).chain(TEXTS) {
+        // Phi-3's `</s>` is an ordinary token in tokenizer.json; in a GGUF file, as in llama.cpp, a text that
+        // ends generation is a control token. Read as such, both are the same.
+        let parse = what == "phi-3" && text.contains("</s>");
         for special in [false, true] {
-            let ids = |t: &Tokenizer| t.encode(text, special, false).expect("encodes");
+            let ids = |t: &Tokenizer| t.encode(text, special, parse).expect("encodes");
             assert_eq!(ids(&got), ids(&want), "{what}: {text:?}");
         }
         let ids = want.encode(text, true, false).expect("encodes");
-        assert_eq!(got.decode(&ids, true), want.decode(&ids, true), "{what}: {text:?}");
+        let skip_special = !parse;
+        assert_eq!(got.decode(&ids, skip_special), want.decode(&ids, skip_special), "{what}: {text:?}");
     }
     if want.bos().is_some() {
         assert_eq!((got.bos(), got.adds_bos()), (want.bos(), want.adds_bos()), "{what}");
