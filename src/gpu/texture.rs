@@ -77,6 +77,15 @@ pub(super) fn readable(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> u32 {
     if read { limits.max_storage_textures_per_shader_stage } else { 0 }
 }
 
+/// Rows of a texture that holds `rows`: no power of two. Mesa's software driver compiles a kernel once for textures
+/// whose height is one and once for others, each time for seconds.
+fn height(rows: u64) -> u64 {
+    match rows.max(3) {
+        rows if rows.is_power_of_two() => rows + 1,
+        rows => rows,
+    }
+}
+
 impl Bind for Texture {
     fn resource(&self) -> Resource<'_> {
         Resource::TextureView(&self.view)
@@ -87,12 +96,12 @@ impl Gpu {
     /// Bytes of the largest texture; at most those of a binding, so that plans count parts rightly.
     pub fn max_texture_bytes(&self) -> u64 {
         let rows = u64::from(self.inner().device.limits().max_texture_dimension_2d);
-        (rows * Texture::WIDTH * Texture::TEXEL_BYTES).min(self.facts().max_binding_bytes)
+        ((rows - 1) * Texture::WIDTH * Texture::TEXEL_BYTES).min(self.facts().max_binding_bytes)
     }
 
     /// A zeroed texture of at least `bytes`.
     pub fn texture(&self, what: &str, bytes: u64) -> Result<Texture, GpuError> {
-        let rows = bytes.div_ceil(Texture::WIDTH * Texture::TEXEL_BYTES).max(1);
+        let rows = height(bytes.div_ceil(Texture::WIDTH * Texture::TEXEL_BYTES));
         let device = &self.inner().device;
         let limit = self.max_texture_bytes();
         if bytes > limit {
