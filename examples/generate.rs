@@ -13,10 +13,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (path, prompt) = (arguments.next(), arguments.next());
     let prompt = prompt.unwrap_or_else(|| "Once upon a time".to_owned());
 
-    // The best adapter there is. Kernels that compute wrongly there are not used; those that compute rightly run at full
-    // speed, without runtime checks. The first time this takes a moment, then it is remembered.
+    // The best adapter there is. From now on sessions verify the kernels that they run: those that compute wrongly there
+    // are not used, the others run at full speed, without runtime checks. It takes a moment once, and is remembered.
     let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default())?;
-    first_use::ensure_verified(&gpu)?;
+    first_use::begin(&gpu);
     // A model on it. The last argument reports progress and can cancel.
     let options = LoadOptions::default();
     let model = match path {

@@ -13,7 +13,7 @@
 //! use anygpu::gpu::{AdapterChoice, Gpu, GpuOptions};
 //!
 //! let gpu = Gpu::open(&AdapterChoice::Auto, GpuOptions::default())?;
-//! first_use::ensure_verified(&gpu)?; // right results, and full speed: see "How a shader is made"
+//! first_use::begin(&gpu); // right results, and full speed: see "How a shader is made"
 //! let model = Model::demo(&gpu, &LoadOptions::default())?;
 //! let mut session = Session::new(&model)?;
 //! let prompt = model.tokenizer()?.encode("Once upon a time", true, false)?;
@@ -88,15 +88,17 @@
 //! [`kernels::variants`] chooses by adapter and leaves out what failed verification there. What [`probe::tune`] found faster
 //! ([`engine::tuned`] keeps it) goes before those defaults, by name: a name that the adapter cannot run is no choice.
 //!
-//! A step of a graph names its kernel; pipelines come later ([`gpu::Gpu::compile`]): a session compiles those that it will
-//! run, together and on all cores, and any other when it first runs. The time is counted apart from loading.
-//! Where the driver hands out what it compiled (Vulkan), that is kept for the next process ([`engine::pipelines`]).
+//! A step of a graph names its kernel; pipelines come later ([`gpu::Gpu::compile`]): a session compiles those of prompts
+//! together and on all cores, those of steps meanwhile, and any other when it first runs. The time is counted apart from
+//! loading. Where the driver hands out what it compiled (Vulkan), that is kept for the next process ([`engine::pipelines`]).
 //!
 //! wgpu puts checks into shaders: indices are clamped, loops bounded, divisors tested. Our kernels do without, because they
 //! compare every index that comes from data with a size themselves; unclamped loops unroll, which is much of the speed on
 //! software adapters. But only where [`engine::first_use`] found them right in that form, on this adapter and driver and with
-//! these kernels, of which `build.rs` takes a hash ([`gpu::Gpu::leave_checks_out`]): elsewhere, for shaders that are not in
-//! [`kernels::ALL`], and with [`gpu::GpuOptions::checked`] (`--checked`), the checks stay.
+//! these kernels, of which `build.rs` takes a hash. Each pipeline is verified before a session first runs it, by checks of
+//! its very variant: whoever adds a step to a graph says which ([`engine::steps::Steps`]). The kernels of prompts come
+//! before the first word, those of steps after it. Elsewhere ([`gpu::Gpu::leave_checks_out`]), for shaders that are not in
+//! [`kernels::ALL`], and with [`gpu::GpuOptions::checked`] (`--checked`), wgpu's checks stay.
 //!
 //! ## How a token runs
 //!

@@ -138,9 +138,8 @@ pub(super) struct DeviceArgs {
     /// Ask for WebGPU's default limits only (128 MiB per binding, 16 KiB workgroup memory)
     #[arg(long, global = true, hide_short_help = true)]
     pub(super) default_limits: bool,
-    /// Keep runtime checks in shaders. They are left out, which is faster, on software adapters a lot, unless the short
-    /// verification before an adapter's first use (`anygpu verify --quick`) finds something that is right only with them.
-    /// If anything looks wrong, see whether it still does with this
+    /// Keep runtime checks in shaders. They are left out, which is faster, on software adapters a lot, unless the
+    /// verification of kernels before they first run finds one that is right only with them. If anything looks wrong, see whether it still does with this
     #[arg(long, global = true, hide_short_help = true)]
     pub(super) checked: bool,
     /// Do not use what `anygpu tune` found: kernels run as by default
@@ -366,7 +365,7 @@ pub(super) struct DevicesArgs {
 
 #[derive(Args)]
 pub(super) struct VerifyArgs {
-    /// Only the short form that also runs before an adapter is first used
+    /// Only the short form: each kernel as this adapter runs it, for a few types and shapes
     #[arg(long)]
     pub(super) quick: bool,
     /// Only as the adapter is, not as the least that WebGPU allows

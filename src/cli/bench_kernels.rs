@@ -49,7 +49,7 @@ pub(super) fn run(args: &KernelsArgs, device: &DeviceArgs, exit: Exit) -> anyhow
             subject.described.name
         );
     }
-    let gpu = open::gpu(device)?;
+    let gpu = open::verified_gpu_of(&device.choice(), device)?;
     interrupt::install(exit)?;
     let nothing = Wanted {
         dtypes: vec![],

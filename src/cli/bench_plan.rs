@@ -86,7 +86,7 @@ pub(super) fn run(args: &PlanBenchArgs, device: &DeviceArgs, exit: Exit) -> anyh
     quants.dedup();
     let subjects = args.models.iter().map(|model| Subject::of(model)).collect::<anyhow::Result<Vec<_>>>()?;
     let contexts = subjects.iter().map(|subject| contexts(args, subject)).collect::<Result<Vec<_>, _>>()?;
-    let gpu = open::gpu(device)?;
+    let gpu = open::verified_gpu_of(&device.choice(), device)?;
     interrupt::install(exit)?;
     let mut outcomes = Vec::new();
     for (subject, contexts) in subjects.iter().zip(&contexts) {

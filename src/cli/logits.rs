@@ -13,7 +13,7 @@ use super::subject::DEMO;
 use super::values::{token_id, whole};
 use super::{DONE, print, print_json, prompt};
 use crate::base::counted;
-use crate::engine::{EngineError, Logits, Model, Session};
+use crate::engine::{EngineError, Logits, Model};
 
 #[derive(Args)]
 pub(super) struct LogitsArgs {
@@ -69,7 +69,7 @@ pub(super) fn run(args: &LogitsArgs, device: &DeviceArgs) -> anyhow::Result<u8> 
     looked.check_memory(device, &[args.load.quant])?;
     let gpu = open::gpu(device)?;
     let model = looked.load(&gpu)?;
-    let mut session = Session::new(&model)?;
+    let mut session = open::session(&model)?;
     match args.feed {
         Feed::Chunked => session.feed(&ids, Logits::Last, &mut |_| true)?,
         Feed::Single => {

@@ -1,6 +1,5 @@
 //! Adapter and model, opened with what a person wants to see meanwhile.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +11,7 @@ use super::think::dim;
 use super::wait::Wait;
 pub(super) use super::wait::bar;
 use crate::base::AdapterKind;
-use crate::engine::{EngineError, LoadOptions, Model, Opened, cache, first_use};
+use crate::engine::{EngineError, LoadOptions, Model, Opened, Session, cache, first_use};
 use crate::gpu::{AdapterChoice, Gpu, GpuError};
 pub(super) use crate::plan::choose::bytes;
 
@@ -72,7 +71,7 @@ pub(super) fn tell(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Opens the adapter and verifies it, if that was not done before.
+/// Opens the adapter with what is known of it. Sessions verify the kernels that they run.
 pub(super) fn gpu(args: &DeviceArgs) -> anyhow::Result<Gpu> {
     gpu_of(&args.choice(), args)
 }
@@ -84,24 +83,28 @@ pub(super) fn gpu_of(choice: &AdapterChoice, args: &DeviceArgs) -> anyhow::Resul
     if facts.kind == AdapterKind::Cpu {
         aside(&format!("{} is a software adapter, so this runs on the CPU: {}", facts.id(), gpu.why()));
     }
-    let mut wait = Wait::new("checking the kernels, once for this driver");
-    let (verdict, _) = first_use::ensure_verified_with(&gpu, &mut |done, total| {
-        wait.show(done as u64, total as u64);
-    })?;
-    wait.end();
-    let list = |classes: &BTreeSet<String>| classes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    if !verdict.need_checks.is_empty() {
-        let wrong = list(&verdict.need_checks);
-        note(&format!(
-            "{} computes wrongly with {wrong} when shaders lack runtime checks: they are kept, as with --checked",
-            facts.id()
-        ));
-    }
-    if !verdict.failed_classes.is_empty() {
-        let failed = list(&verdict.failed_classes);
-        note(&format!("{} computes wrongly with {failed}: not used (see `anygpu verify`)", facts.id()));
-    }
+    first_use::begin(&gpu).notices(&gpu).iter().for_each(|notice| note(notice));
     Ok(gpu)
+}
+
+/// As [`gpu_of`], for commands that run kernels without a session: the short form of `verify` ran.
+pub(super) fn verified_gpu_of(choice: &AdapterChoice, args: &DeviceArgs) -> anyhow::Result<Gpu> {
+    let gpu = gpu_of(choice, args)?;
+    let mut wait = Wait::new("checking the kernels, once for this driver");
+    let found = first_use::ensure_short_form(&gpu, &mut |done, total| wait.show(done as u64, total as u64));
+    wait.end();
+    found?.notices(&gpu).iter().for_each(|notice| note(notice));
+    Ok(gpu)
+}
+
+/// A session, whose kernels are verified if that was not done before.
+pub(super) fn session(model: &Model) -> anyhow::Result<Session<'_>> {
+    let mut wait = Wait::new("checking the kernels, once for this driver");
+    let session = Session::new_with(model, &mut |done, total| wait.show(done as u64, total as u64));
+    wait.end();
+    let session = session?;
+    session.notices().iter().for_each(|notice| note(notice));
+    Ok(session)
 }
 
 /// Opens and loads the model; Ctrl-C cancels.

@@ -14,8 +14,8 @@ use super::subject::DEMO;
 use super::values::whole;
 use super::{DONE, look, print, print_json};
 use crate::base::counted;
+use crate::engine::EngineError;
 use crate::engine::perplexity::{Windows, check_length, perplexity};
-use crate::engine::{EngineError, Session};
 
 #[derive(Args)]
 pub(super) struct PerplexityArgs {
@@ -69,7 +69,7 @@ pub(super) fn run(args: &PerplexityArgs, device: &DeviceArgs) -> anyhow::Result<
     looked.check_memory(device, &[args.load.quant])?;
     let gpu = open::gpu(device)?;
     let model = looked.load(&gpu)?;
-    let mut session = Session::new(&model)?;
+    let mut session = open::session(&model)?;
     let live = std::io::stderr().is_terminal();
     let limit = args.limit.unwrap_or(usize::MAX);
     let result = perplexity(&mut session, &ids, bos, windows, limit, &mut |so_far, total| {

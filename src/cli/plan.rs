@@ -157,7 +157,7 @@ pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let subject = Subject::of(&args.model)?;
     let setting = Setting::of(args, &subject, &goal)?;
     let gpu = match args.spec.is_none() && args.profile.is_none() {
-        true => Some(open::gpu(device)?),
+        true => Some(open::verified_gpu_of(&device.choice(), device)?),
         false => None,
     };
     if let Some(gpu) = &gpu

@@ -32,7 +32,7 @@ pub(super) fn run(args: &ProbeArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let choices = device.choices();
     let mut all = Vec::new();
     for choice in &choices {
-        let gpu = open::gpu_of(choice, device)?;
+        let gpu = open::verified_gpu_of(choice, device)?;
         let everything = Wanted::everything(default_chunk(gpu.facts().kind) as u32);
         let wanted = Wanted { thorough: !args.quick, ..everything };
         let profile = match profiles::measure(&gpu, &wanted) {

@@ -46,7 +46,7 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
         load_options.quant = forecast.as_ref().and_then(Forecast::quant);
     }
     let model = open::load_opened(&gpu, &source, looked.opened, &load_options)?;
-    let mut session = Session::new(&model)?;
+    let mut session = open::session(&model)?;
     let (load, compile_s) = (started.elapsed(), gpu.compile_seconds() - compiled_before);
     let options = options(args, &model, template.is_some());
     let text = match ask {

@@ -73,7 +73,7 @@ pub(super) fn run(args: &TuneArgs, device: &DeviceArgs, exit: Exit) -> anyhow::R
     let mut objects = Vec::new();
     let mut slower = false;
     for choice in &choices {
-        let gpu = open::gpu_of(choice, device)?;
+        let gpu = open::verified_gpu_of(choice, device)?;
         if args.forget {
             tuned::forget(&gpu).context("what was tuned could not be removed")?;
             profiles::forget_tuned(&gpu);

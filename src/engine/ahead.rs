@@ -59,7 +59,7 @@ pub(super) struct Chosen {
 impl Ahead {
     /// Nothing is on the way yet; at most `left` steps will be asked for. `None`: this sampler cannot choose on the GPU.
     pub(super) fn new(
-        session: &Session<'_>,
+        session: &mut Session<'_>,
         sampler: &mut Sampler,
         left: usize,
     ) -> Result<Option<Ahead>, EngineError> {

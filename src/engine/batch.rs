@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::engine::EngineError;
+use crate::engine::first_use::{self, Ensured};
 use crate::engine::forward::{self, Buffers, Graphs, Sizes};
 use crate::engine::model::Model;
 use crate::engine::tables::Tables;
@@ -40,11 +41,21 @@ impl<'m> Batch<'m> {
         let buffers = Buffers::allocate(gpu, spec, sizes, tables)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
         let readback = gpu.readback((Best::BYTES * sequences) as u64);
-        let batch = Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback };
-        let used = [batch.step_graph(), &batch.graphs.prefill, &batch.graphs.head];
-        gpu.compile(used.into_iter().flat_map(Graph::kernels))?;
+        let mut batch = Batch { model, buffers, graphs, sizes, positions: vec![0; sequences], readback };
+        while !batch.prepare()? {
+            model.check_store()?;
+            batch.graphs = Graphs::build(gpu, spec, model.weights(), &batch.buffers, sizes)?;
+        }
         pipelines::keep(gpu);
         Ok(batch)
+    }
+
+    /// Compiles and verifies the kernels; `false`: variants changed.
+    fn prepare(&self) -> Result<bool, EngineError> {
+        let used = [self.step_graph(), &self.graphs.prefill, &self.graphs.head];
+        self.gpu().compile(used.into_iter().flat_map(Graph::kernels))?;
+        let ensured = first_use::ensure(self.gpu(), &self.graphs.needs(&used), &mut |_, _| {})?;
+        Ok(ensured == Ensured::Passed)
     }
 
     fn gpu(&self) -> &Gpu {

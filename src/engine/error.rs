@@ -110,6 +110,15 @@ pub enum EngineError {
         /// Position of the token that was fed.
         position: usize,
     },
+    /// Verification found that weights stored so give wrong results; another way is noted for the next load.
+    #[error(
+        "{adapter} computes wrongly with weights as they are stored here: load the model again (run the command \
+         again), and they are stored in rows"
+    )]
+    StoredWrong {
+        /// Adapter id.
+        adapter: String,
+    },
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,

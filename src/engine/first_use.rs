@@ -1,5 +1,6 @@
-//! Before an adapter runs a model for the first time: the short form of `verify`, kept in the cache
-//! directory by adapter, driver, version and kernels. Variants that fail are not used, and named.
+//! Before an adapter runs a kernel of a model for the first time, the kernel has to compute rightly: the very pipeline
+//! that will run, on small numbers whose result is known. What passed is kept in the cache directory by adapter, driver,
+//! version and kernels. Variants that fail are not used, and named.
 //!
 //! What is verified is what will run: shaders without runtime checks ([`Gpu::leave_checks_out`]), unless
 //! [`crate::gpu::GpuOptions::checked`] keeps them. Where something is right only with the checks, all shaders keep them.
@@ -10,104 +11,168 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{cache, pipelines, tuned};
 use crate::gpu::{Gpu, GpuError};
+use crate::kernels::check::Check;
 use crate::kernels::variants::{self, Variants};
 use crate::kernels::{self, verify};
 
 /// What was found on an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Checks run.
-    pub checks: usize,
+    /// Kernels that passed, by their labels, in the form that they run in.
+    pub passed: BTreeSet<String>,
     /// Classes of variants that failed and are not used.
     pub failed_classes: BTreeSet<String>,
     /// Classes that failed only without runtime checks; if there are any, all shaders keep theirs.
     pub need_checks: BTreeSet<String>,
 }
 
-/// As [`ensure_verified_with`], without progress.
-pub fn ensure_verified(gpu: &Gpu) -> Result<(Verdict, bool), GpuError> {
-    ensure_verified_with(gpu, &mut |_, _| {})
+/// A kernel that is about to run, and what it has to pass before.
+#[derive(Clone, Copy)]
+pub struct Need<'a> {
+    /// Its label, or another name for what the checks are about.
+    pub kernel: &'a str,
+    /// At least one.
+    pub checks: &'a [Check],
+}
+
+/// What [`ensure`] leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Ensured {
+    /// What was asked for may run.
+    Passed,
+    /// Something failed: other variants, or the same with runtime checks, take its place. What was built before is to be
+    /// built again and ensured in its turn.
+    Replaced(Verdict),
+}
+
+impl Verdict {
+    fn add(&mut self, found: &Verdict) {
+        self.failed_classes.extend(found.failed_classes.iter().cloned());
+        self.need_checks.extend(found.need_checks.iter().cloned());
+    }
+
+    /// What to tell about it, for people.
+    pub fn notices(&self, gpu: &Gpu) -> Vec<String> {
+        let (adapter, mut notices) = (gpu.facts().id(), Vec::new());
+        let list =
+            |classes: &BTreeSet<String>| classes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if !self.need_checks.is_empty() {
+            notices.push(format!(
+                "{adapter} computes wrongly with {} when shaders lack runtime checks: they are kept, as with --checked",
+                list(&self.need_checks)
+            ));
+        }
+        if !self.failed_classes.is_empty() {
+            let failed = list(&self.failed_classes);
+            notices.push(format!("{adapter} computes wrongly with {failed}: not used (see `anygpu verify`)"));
+        }
+        notices
+    }
 }
 
 /// Called with the number of checks done and of all.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
-/// Takes over the pipelines of earlier processes and what the tuner found, verifies the adapter
-/// unless that was done before, and excludes what failed. Returns the verdict and whether it was
-/// computed now. A cache that cannot be read or written only costs the time of doing it again.
-pub fn ensure_verified_with(gpu: &Gpu, progress: Progress<'_>) -> Result<(Verdict, bool), GpuError> {
+/// Takes over what earlier processes found on this adapter: pipelines, what the tuner chose, what failed and what
+/// passed. From now on sessions verify the kernels that they run, and kernels do without runtime checks. To be called
+/// before a model is loaded.
+pub fn begin(gpu: &Gpu) -> Verdict {
     pipelines::load(gpu);
     tuned::apply_kept(gpu);
-    let name = cache_name(gpu);
-    let (verdict, fresh) = match cache::read_json::<Verdict>(&name) {
-        Some(verdict) => (verdict, false),
-        None => (check(gpu, progress)?, true),
-    };
-    apply(gpu, &verdict);
-    let used = Variants::of(gpu);
-    let wrong: Vec<&str> =
-        verdict.failed_classes.iter().map(String::as_str).filter(|class| used.uses(class)).collect();
-    if !wrong.is_empty() {
-        // Not remembered: a driver in trouble may be well again next time.
-        return Err(GpuError::Unusable { adapter: gpu.facts().id(), classes: wrong.join(", ") });
-    }
-    if fresh {
-        let _ = cache::write_json(&name, &verdict);
-        pipelines::keep(gpu);
-    }
-    Ok((verdict, fresh))
-}
-
-/// Brings the device into the form that a verdict is about.
-fn apply(gpu: &Gpu, verdict: &Verdict) {
+    let verdict = kept(gpu);
     match verdict.need_checks.is_empty() {
         true => gpu.leave_checks_out(&kernels::ALL),
         false => gpu.keep_checks(),
     }
     verdict.failed_classes.iter().for_each(|class| gpu.ban(class));
+    gpu.require_verified(verdict.passed.clone());
+    verdict
 }
 
-fn check(gpu: &Gpu, progress: Progress<'_>) -> Result<Verdict, GpuError> {
-    gpu.leave_checks_out(&kernels::ALL);
-    let bare = check_form(gpu, progress)?;
-    if bare.failed_classes.is_empty() || gpu.is_checked() {
-        return Ok(bare);
+/// Verifies those of the needs that have not passed yet, where [`begin`] asked for that, and excludes what fails.
+/// A cache that cannot be written only costs the time of doing it again.
+pub fn ensure(gpu: &Gpu, needs: &[Need<'_>], progress: Progress<'_>) -> Result<Ensured, GpuError> {
+    let missing: Vec<&Need<'_>> = needs.iter().filter(|need| gpu.must_verify(need.kernel)).collect();
+    if missing.is_empty() {
+        return Ok(Ensured::Passed);
     }
-    // Are the missing checks to blame? Then everything is verified in the form that it falls back to.
-    gpu.keep_checks();
-    let checked = check_form(gpu, progress)?;
-    let checks = bare.checks + checked.checks;
-    let need_checks: BTreeSet<String> =
-        bare.failed_classes.difference(&checked.failed_classes).cloned().collect();
-    match need_checks.is_empty() {
-        true => Ok(Verdict { checks, ..bare }),
-        false => Ok(Verdict { checks, need_checks, ..checked }),
+    let checks = || missing.iter().flat_map(|need| need.checks);
+    let total = checks().count();
+    let mut failed = verify::run(gpu, checks(), |done, _| progress(done, total))?.failed_classes;
+    if failed.is_empty() {
+        missing.iter().for_each(|need| gpu.note_verified(need.kernel));
+        keep(gpu, &Verdict::default());
+        return Ok(Ensured::Passed);
     }
-}
-
-/// Verifies the device as it is now, and leaves no class excluded that was not before.
-fn check_form(gpu: &Gpu, progress: Progress<'_>) -> Result<Verdict, GpuError> {
-    let mut verdict = Verdict::default();
-    let mut checks = variants::checks(gpu);
-    checks.retain(|check| check.quick);
-    // When a class fails another one takes its place, and is checked in its turn.
-    let outcome = loop {
-        let used = Variants::of(gpu);
-        let (now, later): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| used.uses(&check.class));
-        if now.is_empty() {
-            break Ok(());
+    // Are the missing runtime checks to blame? Then everything is verified in the form that keeps them.
+    let mut need_checks = BTreeSet::new();
+    if !gpu.is_checked() {
+        gpu.keep_checks();
+        let suspects = checks().filter(|check| failed.contains(&check.class));
+        let with_checks = verify::run(gpu, suspects, |_, _| {})?.failed_classes;
+        need_checks = failed.difference(&with_checks).cloned().collect();
+        match need_checks.is_empty() {
+            true => gpu.leave_checks_out(&kernels::ALL),
+            false => gpu.require_verified(BTreeSet::new()),
         }
-        let report = match verify::run(gpu, &now, |done, _| progress(done, now.len())) {
-            Ok(report) => report,
-            Err(error) => break Err(error),
-        };
-        verdict.checks += now.len();
-        report.failed_classes.iter().for_each(|class| gpu.ban(class));
-        verdict.failed_classes.extend(report.failed_classes);
-        checks = later;
-    };
-    verdict.failed_classes.iter().for_each(|class| gpu.unban(class));
-    outcome.map(|()| verdict)
+        failed = with_checks;
+    }
+    failed.iter().for_each(|class| gpu.ban(class));
+    let used = Variants::of(gpu);
+    let wrong: Vec<&str> = failed.iter().map(String::as_str).filter(|class| used.uses(class)).collect();
+    if !wrong.is_empty() {
+        // Not remembered: a driver in trouble may be well again next time.
+        return Err(GpuError::Unusable { adapter: gpu.facts().id(), classes: wrong.join(", ") });
+    }
+    let found = Verdict { passed: BTreeSet::new(), failed_classes: failed, need_checks };
+    keep(gpu, &found);
+    Ok(Ensured::Replaced(found))
+}
+
+/// [`ensure`] of the short form of `verify`: every kernel in the variant that the adapter uses, for a few types and
+/// shapes. For what runs kernels without a session. Returns what was found wrong.
+pub fn ensure_short_form(gpu: &Gpu, progress: Progress<'_>) -> Result<Verdict, GpuError> {
+    let mut all = Verdict::default();
+    loop {
+        let used = Variants::of(gpu);
+        let mut checks = variants::checks(gpu);
+        checks.retain(|check| check.quick && used.uses(&check.class));
+        checks.sort_by(|a, b| (a.kernel, &a.class).cmp(&(b.kernel, &b.class)));
+        let groups: Vec<(String, &[Check])> = checks
+            .chunk_by(|a, b| (a.kernel, &a.class) == (b.kernel, &b.class))
+            .map(|group| (format!("short form: {} ({})", group[0].kernel, group[0].class), group))
+            .collect();
+        let needs: Vec<Need<'_>> = groups.iter().map(|(kernel, checks)| Need { kernel, checks }).collect();
+        match ensure(gpu, &needs, progress)? {
+            Ensured::Passed => return Ok(all),
+            Ensured::Replaced(found) => all.add(&found),
+        }
+    }
+}
+
+/// What earlier processes found.
+fn kept(gpu: &Gpu) -> Verdict {
+    if gpu.is_sabotaged() {
+        return Verdict::default();
+    }
+    cache::read_json(&cache_name(gpu)).unwrap_or_default()
+}
+
+/// Adds to what is kept.
+fn keep(gpu: &Gpu, found: &Verdict) {
+    if gpu.is_sabotaged() {
+        return;
+    }
+    let mut verdict = kept(gpu);
+    verdict.add(found);
+    // What passed counts in one form only.
+    let passed = gpu.verified();
+    match verdict.need_checks.is_empty() {
+        true => verdict.passed.extend(passed),
+        false => verdict.passed = passed,
+    }
+    let _ = cache::write_json(&cache_name(gpu), &verdict);
 }
 
 /// The file in the [`cache`] that keeps the verdict.
@@ -133,13 +198,16 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    /// The verdict on a device with this fault, and the device as the verdict leaves it.
-    fn verdict(checked: bool, fault: Option<Fault>) -> (Gpu, Verdict) {
+    /// Changes nothing. Of a device with a fault nothing is kept.
+    const NONE: Fault = Fault { kernel: "", find: "", replace: "" };
+
+    /// What is found on a device with this fault, and the device as that leaves it.
+    fn verdict(checked: bool, fault: Fault) -> (Gpu, Result<Verdict, GpuError>) {
         let gpu = gpu(checked);
-        fault.into_iter().for_each(|fault| gpu.sabotage(fault));
-        let verdict = check(&gpu, &mut |_, _| {}).expect("the device stays");
-        apply(&gpu, &verdict);
-        (gpu, verdict)
+        gpu.sabotage(fault);
+        assert_eq!(begin(&gpu), Verdict::default());
+        let found = ensure_short_form(&gpu, &mut |_, _| {});
+        (gpu, found)
     }
 
     /// 1 where divisions are checked, as WGSL defines x / 0; else what the driver makes of it.
@@ -151,22 +219,22 @@ mod tests {
 
     #[test]
     fn checks_are_left_out_where_everything_is_right_without_them() {
-        let (gpu, found) = verdict(false, None);
-        assert!(!gpu.is_checked() && found.checks > 0, "{found:?}");
-        assert_eq!((found.failed_classes, found.need_checks), Default::default());
-        let (gpu, found) = verdict(true, None);
-        assert!(gpu.is_checked() && found.checks > 0, "{found:?}");
+        for checked in [false, true] {
+            let (gpu, found) = verdict(checked, NONE);
+            assert_eq!((gpu.is_checked(), found.expect("works")), (checked, Verdict::default()));
+            assert!(gpu.verified().len() > 10, "{:?}", gpu.verified());
+        }
     }
 
     #[test]
     fn a_kernel_that_needs_checks_makes_all_keep_them() {
-        let (gpu, found) = verdict(false, Some(NEEDS_CHECKS));
+        let (gpu, found) = verdict(false, NEEDS_CHECKS);
+        let found = found.expect("another form works");
         assert!(gpu.is_checked());
         assert_eq!((found.failed_classes, found.need_checks), (classes(&[]), classes(&["glu"])));
         // Asked for from the start, they are no news.
-        let (gpu, found) = verdict(true, Some(NEEDS_CHECKS));
-        assert!(gpu.is_checked());
-        assert_eq!((found.failed_classes, found.need_checks), Default::default());
+        let (gpu, found) = verdict(true, NEEDS_CHECKS);
+        assert_eq!((gpu.is_checked(), found.expect("works")), (true, Verdict::default()));
     }
 
     #[test]
@@ -177,24 +245,28 @@ mod tests {
             Team::Subgroup => ("{ return subgroupAdd(v); }", "{ return -subgroupAdd(v); }"),
             Team::Workgroup => ("let sum = team_partial[0];", "let sum = -team_partial[0];"),
         };
-        let (gpu, found) = verdict(false, Some(Fault { kernel: "matvec", find, replace }));
+        let (gpu, found) = verdict(false, Fault { kernel: "matvec", find, replace });
         let before = Variants::of(&self::gpu(false));
         let wrong = before.team.class();
         // Where weights are in tiles it is this team that reads them.
         let tiles = (before.store == Store::Tiles).then_some(Store::TILES_CLASS);
         let expected = [wrong].into_iter().chain(tiles).collect::<Vec<_>>();
+        let found = found.expect("other variants work");
         assert!(!gpu.is_checked());
         assert_eq!((found.failed_classes, found.need_checks), (classes(&expected), classes(&[])));
         assert!(gpu.is_banned(wrong) && Variants::of(&gpu).team.class() != wrong);
         // Attention by a subgroup, where that is in use, too.
         let wrong = before.attention_subgroup.map(|_| SUBGROUP_SPEC.name);
         let (find, replace) = ("* shrink + weight", "* shrink - weight");
-        let (gpu, found) = verdict(false, Some(Fault { kernel: SUBGROUP_SPEC.name, find, replace }));
-        assert_eq!(found.failed_classes, classes(wrong.as_slice()));
+        let (gpu, found) = verdict(false, Fault { kernel: SUBGROUP_SPEC.name, find, replace });
+        assert_eq!(found.expect("another kernel works").failed_classes, classes(wrong.as_slice()));
         assert!(!gpu.is_checked() && Variants::of(&gpu).attention_subgroup.is_none());
-        // Nothing can take this one's place.
-        let (gpu, found) = verdict(false, Some(Fault { kernel: "glu", find: "= act(", replace: "= -act(" }));
-        assert_eq!(found.failed_classes, classes(&["glu"]));
-        assert!(Variants::of(&gpu).uses("glu"));
+    }
+
+    #[test]
+    fn what_nothing_can_replace_is_an_error() {
+        let (_, found) = verdict(false, Fault { kernel: "glu", find: "= act(", replace: "= -act(" });
+        let error = found.expect_err("glu is wrong in both forms");
+        assert!(matches!(&error, GpuError::Unusable { classes, .. } if classes == "glu"), "{error}");
     }
 }

@@ -6,10 +6,12 @@
 
 use crate::base::Activations;
 use crate::engine::EngineError;
+use crate::engine::first_use::Need;
+use crate::engine::steps::{self, Checks, Steps};
 use crate::engine::tables::Tables;
 use crate::engine::weights::{Layer, Weights};
 use crate::gpu::graph::State;
-use crate::gpu::{Gpu, GpuError, Graph, Slice, Step};
+use crate::gpu::{Gpu, GpuError, Graph, Slice};
 use crate::kernels::argmax::Best;
 use crate::kernels::attention::{Attention, Geometry};
 use crate::kernels::glu::{self, Act};
@@ -20,7 +22,9 @@ use crate::kernels::rms_norm::{self, NormWeights, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::variants::{self, Variants};
 use crate::kernels::weights::{BLOCK, Part};
-use crate::kernels::{argmax, attend_decode, attend_prefill, embed, matvec, sample, top_k};
+use crate::kernels::{
+    argmax, attend_decode, attend_merge, attend_prefill, embed, matvec, matvec_checks, sample, top_k,
+};
 use crate::model::ModelSpec;
 use crate::model::spec::{Activation, RopeStyle};
 use crate::plan::memory;
@@ -186,6 +190,8 @@ pub struct Graphs {
     pub batch: Option<Graph>,
     /// The [`TOP_K`] largest logits of the first row; `None` when the vocabulary is smaller.
     pub top: Option<Graph>,
+    /// What each kernel of them has to pass, by its label.
+    pub checks: Checks,
 }
 
 const _: () = assert!(variants::MOST_SPLITS as usize <= memory::MOST_SPLITS, "partial sums have room");
@@ -224,7 +230,7 @@ struct Builder<'a> {
     buffers: &'a Buffers,
     sizes: Sizes,
     variants: Variants,
-    steps: Vec<Step>,
+    steps: Steps,
 }
 
 impl Graphs {
@@ -237,7 +243,8 @@ impl Graphs {
         sizes: Sizes,
     ) -> Result<Graphs, EngineError> {
         let variants = Variants::of(gpu);
-        let mut builder = Builder { gpu, spec, weights, buffers, sizes, variants, steps: Vec::new() };
+        let steps = Steps::default();
+        let mut builder = Builder { gpu, spec, weights, buffers, sizes, variants, steps };
         builder.body(Mode::One)?;
         builder.head(Mode::One)?;
         let decode = builder.take();
@@ -254,12 +261,20 @@ impl Graphs {
         } else {
             None
         };
-        let top = (spec.vocab >= TOP_K).then(|| {
+        let top = if spec.vocab >= TOP_K {
             let params = top_k::Params { cols: spec.vocab as u32, k: TOP_K as u32 };
-            top_k::step(gpu, &buffers.logits, &buffers.top, params)
-        });
-        let top = top.transpose()?.map(|step| Graph::new(vec![step]));
-        Ok(Graphs { decode, prefill, head, head_many, batch, top })
+            let step = top_k::step(gpu, &buffers.logits, &buffers.top, params)?;
+            builder.steps.push(step, top_k::checks_of);
+            Some(builder.take())
+        } else {
+            None
+        };
+        Ok(Graphs { decode, prefill, head, head_many, batch, top, checks: builder.steps.checks })
+    }
+
+    /// What the kernels of these graphs have to pass, each once.
+    pub fn needs(&self, graphs: &[&Graph]) -> Vec<Need<'_>> {
+        steps::needs(&self.checks, graphs)
     }
 
     /// The graph for the logits of `n` tokens.
@@ -270,19 +285,15 @@ impl Graphs {
 
 impl Builder<'_> {
     fn take(&mut self) -> Graph {
-        Graph::new(std::mem::take(&mut self.steps))
+        self.steps.take()
     }
 
     /// Embedding and all layers.
     fn body(&mut self, mode: Mode) -> Result<(), EngineError> {
         for part in &self.weights.embedding {
-            self.steps.push(embed::step(
-                self.gpu,
-                "embedding",
-                part,
-                &self.buffers.tokens,
-                &self.buffers.hidden,
-            )?);
+            let (tokens, hidden) = (&self.buffers.tokens, &self.buffers.hidden);
+            let step = embed::step(self.gpu, "embedding", part, tokens, hidden)?;
+            self.steps.push(step, || embed::checks_of(part.dtype, part.store()));
         }
         for (i, layer) in self.weights.layers.iter().enumerate() {
             self.attention(mode, i, layer)?;
@@ -350,7 +361,11 @@ impl Builder<'_> {
         };
         let variant = attend_decode::Variant { rope, subgroup };
         let label = format!("layer {i} attention");
-        self.steps.extend(attend_decode::steps(self.gpu, &label, variant, split, decode)?);
+        let mut steps = attend_decode::steps(self.gpu, &label, variant, split, decode)?.into_iter();
+        steps.next().into_iter().for_each(|step| {
+            self.steps.push(step, || attend_decode::checks_of(variant, split.splits));
+        });
+        steps.for_each(|step| self.steps.push(step, || attend_merge::checks_of(spec.head_dim)));
         Ok(())
     }
 
@@ -371,7 +386,8 @@ impl Builder<'_> {
             q_stride,
             eps: spec.rms_eps,
         };
-        self.steps.push(rope_kv::step(self.gpu, &format!("layer {i} rope"), rope, rotation)?);
+        let step = rope_kv::step(self.gpu, &format!("layer {i} rope"), rope, rotation)?;
+        self.steps.push(step, || rope_kv::checks_of(rope));
         let attention = Attention {
             q: &buffers.q,
             k_cache,
@@ -382,7 +398,8 @@ impl Builder<'_> {
             out_stride: q_stride,
         };
         let label = format!("layer {i} attention");
-        self.steps.push(attend_prefill::step(self.gpu, &label, rope.geometry, attention)?);
+        let step = attend_prefill::step(self.gpu, &label, rope.geometry, attention)?;
+        self.steps.push(step, || attend_prefill::checks_of(rope.geometry));
         Ok(())
     }
 
@@ -416,7 +433,7 @@ impl Builder<'_> {
             };
             let label = format!("layer {i} activation");
             let step = glu::step(self.gpu, &label, act, [&buffers.gate_up, &buffers.activated], params)?;
-            self.steps.push(step);
+            self.steps.push(step, || glu::checks_of(act));
         }
         let down = Matrix {
             label: &format!("layer {i} down"),
@@ -448,7 +465,8 @@ impl Builder<'_> {
         let stride = spec.vocab.next_multiple_of(BLOCK) as u32;
         let params = argmax::Params { cols: spec.vocab as u32, stride };
         let rows = if mode == Mode::Each { self.sizes.sequences as u32 } else { 1 };
-        self.steps.push(argmax::step(self.gpu, rows, &buffers.logits, &buffers.best, params)?);
+        let step = argmax::step(self.gpu, rows, &buffers.logits, &buffers.best, params)?;
+        self.steps.push(step, || argmax::checks_of(self.gpu.facts()));
         Ok(())
     }
 
@@ -462,17 +480,16 @@ impl Builder<'_> {
             let (state, cols, eps) = (&self.buffers.state, self.spec.hidden, self.spec.rms_eps);
             let norm = RmsNorm { x, weight, y: normed, state, cols, eps, of_logits: matrix.of_logits };
             let label = format!("{} norm", matrix.label);
-            self.steps.push(rms_norm::step(self.gpu, &label, self.variants.reduce, norm)?);
+            let reduce = self.variants.reduce;
+            self.steps.push(rms_norm::step(self.gpu, &label, reduce, norm)?, || rms_norm::checks_of(reduce));
             x = normed;
         }
         for part in matrix.parts {
             let bias = self.bias_of(&matrix, part)?;
-            let linear = Linear { x, ..self.linear_of(&matrix, part, bias.as_ref()) };
-            self.steps.push(self.variants.many(part.dtype, part.store()).step(
-                self.gpu,
-                matrix.label,
-                linear,
-            )?);
+            let linear = Linear { x, ..Self::linear_of(self.buffers, &matrix, part, bias.as_ref()) };
+            let many = self.variants.many(part.dtype, part.store());
+            let step = many.step(self.gpu, matrix.label, linear)?;
+            self.steps.push(step, || many.checks_of(self.gpu, linear));
         }
         Ok(())
     }
@@ -489,10 +506,10 @@ impl Builder<'_> {
         let wanted = self.sizes.activations;
         let (variant, activations) = self.variants.matvec_with(wanted, part.dtype, part.store(), columns);
         let (cols, eps) = (self.spec.hidden, self.spec.rms_eps);
-        let fused =
-            Fused { norm: matrix.norm.map(|(weight, _)| Norm { weight, cols, eps }), glu, activations };
+        let norm = matrix.norm.map(|(weight, _)| Norm { weight, cols, eps });
+        let fused = Fused { norm, glu, activations, few: mode == Mode::Each };
         let bias = self.bias_of(matrix, part)?;
-        let linear = self.linear_of(matrix, part, bias.as_ref());
+        let linear = Self::linear_of(self.buffers, matrix, part, bias.as_ref());
         // How much of x is in use tells the kernel what it may do with it.
         let row_bytes = part.cols.next_multiple_of(BLOCK) as u64 * 4;
         let x = match mode {
@@ -500,11 +517,18 @@ impl Builder<'_> {
             Mode::One | Mode::Each => linear.x.first(u64::from(columns) * row_bytes),
         };
         let linear = Linear { x: &x, ..linear };
-        self.steps.push(matvec::fused_step(self.gpu, matrix.label, variant, linear, fused)?);
+        let step = matvec::fused_step(self.gpu, matrix.label, variant, linear, fused)?;
+        let kind = matvec::kind(self.gpu, variant, linear, fused);
+        self.steps.push(step, || matvec_checks::checks_of(part.dtype, variant, kind));
         Ok(())
     }
 
-    fn linear_of<'m>(&'m self, matrix: &Matrix<'m>, part: &'m Part, bias: Option<&'m Slice>) -> Linear<'m> {
+    fn linear_of<'m>(
+        buffers: &'m Buffers,
+        matrix: &Matrix<'m>,
+        part: &'m Part,
+        bias: Option<&'m Slice>,
+    ) -> Linear<'m> {
         Linear {
             part,
             x: matrix.x,
@@ -514,7 +538,7 @@ impl Builder<'_> {
             bias,
             accumulate: matrix.accumulate,
             of_logits: matrix.of_logits,
-            state: &self.buffers.state,
+            state: &buffers.state,
         }
     }
 

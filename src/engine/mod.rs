@@ -19,6 +19,7 @@ pub mod quality;
 pub mod random;
 pub mod sampler;
 pub mod session;
+pub mod steps;
 pub mod tables;
 pub mod tuned;
 pub mod weights;

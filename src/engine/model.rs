@@ -15,7 +15,7 @@ use crate::engine::weights::Weights;
 use crate::formats::{Archive, Metadata};
 use crate::gpu::{Gpu, Staging};
 use crate::kernels::kv::KvType;
-use crate::kernels::weights::Part;
+use crate::kernels::weights::{Part, Store};
 use crate::model::ModelSpec;
 use crate::plan::memory as plan_memory;
 use crate::plan::weights::{Matrices, output_type};
@@ -73,6 +73,7 @@ pub struct Model {
     metadata: Option<Metadata>,
     sizes: Sizes,
     needs: Needs,
+    store: Store,
     notices: Vec<String>,
     load_time: Duration,
 }
@@ -145,8 +146,20 @@ impl Model {
         let weights = Weights::load(&mut loader, &spec)?;
         gpu.flush()?;
         let metadata = Some(archive.metadata);
-        let (gpu, load_time) = (gpu.clone(), started.elapsed());
-        Ok(Model { gpu, spec, weights, tokenizer, template, metadata, sizes, needs, notices, load_time })
+        let (gpu, store, load_time) = (gpu.clone(), Store::of(gpu), started.elapsed());
+        Ok(Model {
+            gpu,
+            spec,
+            weights,
+            tokenizer,
+            template,
+            metadata,
+            sizes,
+            needs,
+            store,
+            notices,
+            load_time,
+        })
     }
 
     /// A model of this shape with pseudo-random weights made on the GPU: computes at the speed of a real one,
@@ -170,9 +183,29 @@ impl Model {
         };
         let weights = Random::new(gpu, RANDOM_SEED, &mut report).weights(&spec, &matrices)?;
         let tokenizer = Err(TokenizerError::Missing { key: "tokenizer.json", model: "random" });
-        let (gpu, load_time, notices) = (gpu.clone(), started.elapsed(), Vec::new());
-        let (template, metadata) = (None, None);
-        Ok(Model { gpu, spec, weights, tokenizer, template, metadata, sizes, needs, notices, load_time })
+        let (gpu, store, load_time) = (gpu.clone(), Store::of(gpu), started.elapsed());
+        let (template, metadata, notices) = (None, None, Vec::new());
+        Ok(Model {
+            gpu,
+            spec,
+            weights,
+            tokenizer,
+            template,
+            metadata,
+            sizes,
+            needs,
+            store,
+            notices,
+            load_time,
+        })
+    }
+
+    /// Refuses to go on with weights that are stored as verification forbids by now.
+    pub(super) fn check_store(&self) -> Result<(), EngineError> {
+        match Store::of(&self.gpu) == self.store {
+            true => Ok(()),
+            false => Err(EngineError::StoredWrong { adapter: self.gpu.facts().id() }),
+        }
     }
 
     /// The device.

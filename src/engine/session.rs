@@ -1,10 +1,14 @@
 //! [`Session`]: one conversation's KV cache and position; feeds tokens, gives logits.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
+use crate::engine::first_use::{self, Ensured};
 use crate::engine::forward::{Buffers, Graphs, Sizes, TOP_K};
 use crate::engine::model::Model;
+use crate::engine::steps::{self, Checks, Steps};
 use crate::engine::tables::Tables;
 use crate::engine::{EngineError, Sampler, pipelines};
 use crate::gpu::graph::State;
@@ -40,32 +44,123 @@ pub struct Session<'m> {
     small: Readback,
     row: Readback,
     times: Cell<Times>,
+    /// Kernels of steps, compiled while the prompt's run for the first time.
+    compiling: Option<JoinHandle<()>>,
+    /// Parts that are compiled and passed verification.
+    ready: BTreeSet<Part>,
+    notices: Vec<String>,
+}
+
+/// What a session runs together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// Prompts, logits of their last tokens and the choice from them.
+    Prompt,
+    /// Steps of one token.
+    Step,
+    /// Logits of many tokens.
+    Logits,
+}
+
+impl Part {
+    fn graphs(self, graphs: &Graphs) -> Vec<&Graph> {
+        match self {
+            Part::Prompt => [&graphs.prefill, &graphs.head].into_iter().chain(&graphs.top).collect(),
+            Part::Step => vec![&graphs.decode],
+            Part::Logits => vec![&graphs.head_many],
+        }
+    }
 }
 
 impl<'m> Session<'m> {
-    /// Allocates the cache and compiles the kernels.
+    /// Allocates the cache, compiles the kernels, and has those that prompts need verified where
+    /// [`first_use::begin`] asked for it; the others when they are needed first.
     pub fn new(model: &'m Model) -> Result<Session<'m>, EngineError> {
+        Session::new_with(model, &mut |_, _| {})
+    }
+
+    /// As [`Session::new`], with progress of verification.
+    pub fn new_with(model: &'m Model, progress: first_use::Progress<'_>) -> Result<Session<'m>, EngineError> {
         let (gpu, spec) = (model.gpu(), model.spec());
         let sizes = model.sizes();
         let tables = Tables::upload(gpu, spec, model.weights(), sizes.context)?;
         let buffers = Buffers::allocate(gpu, spec, sizes, tables)?;
         let graphs = Graphs::build(gpu, spec, model.weights(), &buffers, sizes)?;
-        let variants = Variants::of(gpu);
+        let now = Instant::now();
+        let times = Cell::new(Times { begun: now, handed: now, done: now, host: HostWork::default() });
+        let mut session = Session {
+            model,
+            buffers,
+            graphs,
+            sizes,
+            pos: 0,
+            fed: Vec::new(),
+            small: gpu.readback(top_k::result_bytes(TOP_K)),
+            row: gpu.readback(spec.vocab as u64 * 4),
+            times,
+            compiling: None,
+            ready: BTreeSet::new(),
+            notices: Vec::new(),
+        };
+        session.compile(Part::Prompt)?;
+        session.compiling = Some(session.compile_steps()?);
+        session.prepare_with(Part::Prompt, progress)?;
+        Ok(session)
+    }
+
+    fn compile(&self, part: Part) -> Result<(), EngineError> {
+        Ok(self.gpu().compile(part.graphs(&self.graphs).into_iter().flat_map(Graph::kernels))?)
+    }
+
+    /// Compiles what steps need, meanwhile. What is refused is refused again when it is needed.
+    fn compile_steps(&self) -> Result<JoinHandle<()>, EngineError> {
+        let (gpu, variants) = (self.gpu().clone(), Variants::of(self.gpu()));
         let wanted = [
             (variants.advance, advance::shader()),
-            (variants.sample && graphs.top.is_some(), sample::shader()),
+            (variants.sample && self.graphs.top.is_some(), sample::shader()),
         ];
         let wanted = wanted.iter().filter(|(wanted, _)| *wanted);
-        let choosing = wanted.map(|(_, shader)| gpu.kernel(shader)).collect::<Result<Vec<_>, _>>()?;
-        let used = [&graphs.decode, &graphs.prefill, &graphs.head].into_iter().chain(&graphs.top);
-        gpu.compile(used.flat_map(Graph::kernels).chain(&choosing))?;
-        pipelines::keep(gpu);
-        let now = Instant::now();
-        let host = HostWork::default();
-        let times = Cell::new(Times { begun: now, handed: now, done: now, host });
-        let small = gpu.readback(top_k::result_bytes(TOP_K));
-        let row = gpu.readback(spec.vocab as u64 * 4);
-        Ok(Session { model, buffers, graphs, sizes, pos: 0, fed: Vec::new(), small, row, times })
+        let mut kernels = wanted.map(|(_, shader)| gpu.kernel(shader)).collect::<Result<Vec<_>, _>>()?;
+        kernels.extend(self.graphs.decode.kernels().cloned());
+        Ok(std::thread::spawn(move || {
+            let _ = gpu.compile(&kernels);
+        }))
+    }
+
+    /// From now on this part may run: it is compiled, and passed verification if that is asked for.
+    fn prepare(&mut self, part: Part) -> Result<(), EngineError> {
+        self.prepare_with(part, &mut |_, _| {})
+    }
+
+    fn prepare_with(&mut self, part: Part, progress: first_use::Progress<'_>) -> Result<(), EngineError> {
+        while self.ready.insert(part) {
+            if part != Part::Prompt {
+                self.compiling.take().map(JoinHandle::join);
+            }
+            self.compile(part)?;
+            let needs = self.graphs.needs(&part.graphs(&self.graphs));
+            let ensured = first_use::ensure(self.gpu(), &needs, progress);
+            drop(needs);
+            match ensured? {
+                Ensured::Passed => {}
+                Ensured::Replaced(found) => {
+                    self.notices.extend(found.notices(self.gpu()));
+                    // Every part may have had the kernel that failed.
+                    let before = std::mem::take(&mut self.ready);
+                    self.graphs = rebuilt(self.model, &self.buffers, self.sizes)?;
+                    before
+                        .into_iter()
+                        .filter(|other| *other != part)
+                        .try_for_each(|other| self.prepare(other))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What verification found wrong on the adapter since the session was made, for people.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     fn gpu(&self) -> &Gpu {
@@ -143,6 +238,9 @@ impl<'m> Session<'m> {
     ) -> Result<(), EngineError> {
         self.check_tokens(ids)?;
         let chunks = ids.len().div_ceil(self.sizes.chunk);
+        if ids.len() % self.sizes.chunk == 1 {
+            self.prepare(Part::Step)?;
+        }
         for (i, chunk) in ids.chunks(self.sizes.chunk).enumerate() {
             if !go_on(i * self.sizes.chunk) {
                 return Err(EngineError::Cancelled);
@@ -165,6 +263,7 @@ impl<'m> Session<'m> {
     /// Feeds one token and returns the greedy choice for the next one: one pass, and mostly one submit.
     pub fn step_greedy(&mut self, id: u32) -> Result<u32, EngineError> {
         self.check_tokens(&[id])?;
+        self.prepare(Part::Step)?;
         let state = self.begin(&[id]);
         let bytes = self.run_and_read(
             &[&self.graphs.decode],
@@ -180,7 +279,27 @@ impl<'m> Session<'m> {
     /// The steps that choose from the logits as `sampler` would, with its random numbers for the next `left` positions, and feed
     /// the choice to the step at the next one; `None` where the sampler looks at more tokens than they can, for tiny
     /// vocabularies, and where a kernel failed verification.
-    pub(super) fn choosing(&self, sampler: &mut Sampler, left: usize) -> Result<Option<Graph>, EngineError> {
+    pub(super) fn choosing(
+        &mut self,
+        sampler: &mut Sampler,
+        left: usize,
+    ) -> Result<Option<Graph>, EngineError> {
+        self.prepare(Part::Step)?;
+        while let Some((graph, checks)) = self.choosing_unverified(sampler, left)? {
+            self.gpu().compile(graph.kernels())?;
+            match first_use::ensure(self.gpu(), &steps::needs(&checks, &[&graph]), &mut |_, _| {})? {
+                Ensured::Passed => return Ok(Some(graph)),
+                Ensured::Replaced(found) => self.notices.extend(found.notices(self.gpu())),
+            }
+        }
+        Ok(None)
+    }
+
+    fn choosing_unverified(
+        &self,
+        sampler: &mut Sampler,
+        left: usize,
+    ) -> Result<Option<(Graph, Checks)>, EngineError> {
         let (gpu, vocab) = (self.gpu(), self.model.spec().vocab);
         let options = sampler.options().clone();
         let (variants, likeliest) = (Variants::of(gpu), options.temperature == 0.0);
@@ -191,9 +310,8 @@ impl<'m> Session<'m> {
             return Ok(None);
         }
         let Buffers { tokens, logits, top, best, choices, state, .. } = &self.buffers;
-        let advance = advance::step(gpu, Advance { best, choices, tokens, state })?;
+        let mut all = Steps::default();
         let cols = vocab as u32;
-        let mut steps = Vec::new();
         if sampler.penalizes() {
             let mut said = self.fed.clone();
             said.resize(self.sizes.context, 0);
@@ -201,30 +319,34 @@ impl<'m> Session<'m> {
             let params =
                 penalize::Params { window: back as u32, vocab: cols, penalty: options.repeat_penalty };
             let buffers = Penalize { tokens, said: &said, logits, state };
-            steps.push(penalize::step(gpu, buffers, params)?);
+            all.push(penalize::step(gpu, buffers, params)?, penalize::checks_of);
         }
         if likeliest {
             // Without a penalty the forward pass has chosen.
             if sampler.penalizes() {
-                steps.push(argmax::step(gpu, 1, logits, best, argmax::Params { cols, stride: cols })?);
+                let params = argmax::Params { cols, stride: cols };
+                let step = argmax::step(gpu, 1, logits, best, params)?;
+                all.push(step, || argmax::checks_of(gpu.facts()));
             }
-            steps.push(advance);
-            return Ok(Some(Graph::new(steps)));
+        } else {
+            let params = top_k::Params { cols, k: TOP_K as u32 };
+            all.push(top_k::step(gpu, logits, top, params)?, top_k::checks_of);
+            let mut draws = vec![0.0; self.pos];
+            draws.extend(sampler.draws(left.min(self.sizes.context - self.pos).max(1)));
+            let draws = gpu.upload("draws", bytemuck::cast_slice(&draws))?;
+            let params = sample::Params {
+                k: options.top_k as u32,
+                top_p: options.top_p,
+                min_p: options.min_p,
+                // Where f32 ends, only the most likely is left long before.
+                inv_temperature: (1.0 / options.temperature).min(sample::COLDEST),
+            };
+            let chosen = Sample { top, draws: &draws, best, state };
+            all.push(sample::step(gpu, chosen, params)?, sample::checks_of);
         }
-        steps.push(top_k::step(gpu, logits, top, top_k::Params { cols, k: TOP_K as u32 })?);
-        let mut draws = vec![0.0; self.pos];
-        draws.extend(sampler.draws(left.min(self.sizes.context - self.pos).max(1)));
-        let draws = gpu.upload("draws", bytemuck::cast_slice(&draws))?;
-        let params = sample::Params {
-            k: options.top_k as u32,
-            top_p: options.top_p,
-            min_p: options.min_p,
-            // Where f32 ends, only the most likely is left long before.
-            inv_temperature: (1.0 / options.temperature).min(sample::COLDEST),
-        };
-        let chosen = Sample { top, draws: &draws, best, state };
-        steps.extend([sample::step(gpu, chosen, params)?, advance]);
-        Ok(Some(Graph::new(steps)))
+        all.push(advance::step(gpu, Advance { best, choices, tokens, state })?, advance::checks_of);
+        let graph = all.take();
+        Ok(Some((graph, all.checks)))
     }
 
     /// The state of a step `ahead` positions beyond this one.
@@ -271,6 +393,7 @@ impl<'m> Session<'m> {
     /// Feeds one token and returns all logits of the next one: one pass, and mostly one submit.
     pub fn step_logits(&mut self, id: u32) -> Result<Vec<f32>, EngineError> {
         self.check_tokens(&[id])?;
+        self.prepare(Part::Step)?;
         let state = self.begin(&[id]);
         let bytes = self.model.spec().vocab as u64 * 4;
         let logits = &self.buffers.logits;
@@ -305,6 +428,7 @@ impl<'m> Session<'m> {
         if self.graphs.top.is_none() {
             return Ok(None);
         }
+        self.prepare(Part::Step)?;
         let state = self.begin(&[id]);
         self.advance(&[id]);
         let graphs: Vec<&Graph> = std::iter::once(&self.graphs.decode).chain(&self.graphs.top).collect();
@@ -332,6 +456,7 @@ impl<'m> Session<'m> {
             let (expected, found) = (format!("at most {} at once", self.sizes.chunk), ids.len().to_string());
             return Err(EngineError::BadOption { option: "tokens", expected, found });
         }
+        self.prepare(Part::Logits)?;
         let state = self.begin(ids);
         let started = Instant::now();
         self.gpu().run(&self.graphs.prefill, state)?;
@@ -381,6 +506,20 @@ impl<'m> Session<'m> {
         self.gpu().write(&self.buffers.tokens, 0, bytemuck::cast_slice(ids));
         self.gpu().write(&self.buffers.state, 0, bytemuck::bytes_of(&state));
         state
+    }
+}
+
+/// The graphs anew, with the variants of now.
+fn rebuilt(model: &Model, buffers: &Buffers, sizes: Sizes) -> Result<Graphs, EngineError> {
+    model.check_store()?;
+    Graphs::build(model.gpu(), model.spec(), model.weights(), buffers, sizes)
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // A driver must not be compiling when the process ends.
+        self.compiling.take().map(JoinHandle::join);
+        pipelines::keep(self.gpu());
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Gpu`]: an open device with its capabilities, its errors, and its compiled kernels.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -87,6 +87,8 @@ pub(super) struct Inner {
     pub(super) pipelines: OnceLock<Pipelines>,
     /// Variant classes that failed verification on this adapter and must not be used.
     banned: Mutex<HashSet<String>>,
+    /// Labels of kernels that passed verification; `None` where nobody asked for it.
+    verified: Mutex<Option<BTreeSet<String>>>,
     /// Variants found fastest on this adapter, by what they are for.
     preferred: Mutex<HashMap<String, String>>,
     fault: Mutex<Option<Fault>>,
@@ -167,6 +169,7 @@ impl Gpu {
             unchecked: Mutex::default(),
             pipelines: OnceLock::new(),
             banned: Mutex::default(),
+            verified: Mutex::default(),
             preferred: Mutex::default(),
             fault: Mutex::default(),
             trouble,
@@ -242,6 +245,28 @@ impl Gpu {
         !lock(&self.0.unchecked).iter().any(|unchecked| std::ptr::eq(*unchecked, kernel))
     }
 
+    /// From now on sessions verify kernels before they run them; those of these labels passed already.
+    pub fn require_verified(&self, passed: BTreeSet<String>) {
+        *lock(&self.0.verified) = Some(passed);
+    }
+
+    /// Notes that the kernel of this label passed.
+    pub fn note_verified(&self, label: &str) {
+        if let Some(passed) = &mut *lock(&self.0.verified) {
+            passed.insert(label.to_owned());
+        }
+    }
+
+    /// Has the kernel of this label still to pass, by [`Gpu::require_verified`]?
+    pub fn must_verify(&self, label: &str) -> bool {
+        lock(&self.0.verified).as_ref().is_some_and(|passed| !passed.contains(label))
+    }
+
+    /// Labels of kernels that passed.
+    pub fn verified(&self) -> BTreeSet<String> {
+        lock(&self.0.verified).clone().unwrap_or_default()
+    }
+
     /// Excludes a class of kernel variants, e.g. `matvec/subgroup`, found wrong on this adapter.
     pub fn ban(&self, class: &str) {
         lock(&self.0.banned).insert(class.to_owned());
@@ -279,6 +304,11 @@ impl Gpu {
     pub fn sabotage(&self, fault: Fault) {
         lock(&self.0.kernels).clear();
         *lock(&self.0.fault) = Some(fault);
+    }
+
+    /// Was [`Gpu::sabotage`] called?
+    pub fn is_sabotaged(&self) -> bool {
+        lock(&self.0.fault).is_some()
     }
 
     /// The text of `kernel` with the fault that [`Gpu::sabotage`] asked for, normally unchanged.

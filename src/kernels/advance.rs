@@ -60,6 +60,11 @@ pub fn checks() -> Vec<Check> {
     checks
 }
 
+/// What the kernel has to pass before a session runs it.
+pub fn checks_of() -> Vec<Check> {
+    check::quick(checks())
+}
+
 /// Words of a buffer, each as two halves, which f32 holds exactly.
 fn halves(words: &[u32]) -> impl Iterator<Item = f32> {
     words.iter().flat_map(|bits| [(bits >> 16) as f32, (bits & 0xFFFF) as f32])

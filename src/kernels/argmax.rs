@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::base::AdapterKind;
+use crate::base::{AdapterFacts, AdapterKind};
 use crate::gpu::graph::State;
 use crate::gpu::{Access, Const, Extent, Gpu, GpuError, KernelSpec, Shader, Slice, Step};
 use crate::kernels::check::{self, Check, Want};
@@ -56,8 +56,12 @@ fn shader(wg: u32) -> Shader {
 
 /// One dispatch over `rows` rows. `x`: [rows, stride] f32, `result`: `[rows]` of [`Best`].
 pub fn step(gpu: &Gpu, rows: u32, x: &Slice, result: &Slice, params: Params) -> Result<Step, GpuError> {
-    let wg = if gpu.facts().kind == AdapterKind::Cpu { WG_LANES } else { WG };
-    step_of(gpu, wg, rows, x, result, params)
+    step_of(gpu, workgroup(gpu.facts()), rows, x, result, params)
+}
+
+/// Invocations per workgroup on this adapter.
+fn workgroup(facts: &AdapterFacts) -> u32 {
+    if facts.kind == AdapterKind::Cpu { WG_LANES } else { WG }
 }
 
 fn step_of(
@@ -82,12 +86,20 @@ pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for cols in [1usize, 2, 255, 256, 257, 1757, 50_000] {
         for wg in [WG_LANES, WG] {
-            let run = move |gpu: &Gpu| run_case(gpu, wg, cols);
-            let label = format!("[5, {cols}] in workgroups of {wg}");
-            checks.push(Check::new("argmax", "argmax", label, run).quick(cols == 257));
+            checks.push(check(wg, cols).quick(cols == 257));
         }
     }
     checks
+}
+
+/// What the kernel has to pass before it chooses on this adapter.
+pub fn checks_of(facts: &AdapterFacts) -> Vec<Check> {
+    [257, 50_000].map(|cols| check(workgroup(facts), cols)).into()
+}
+
+fn check(wg: u32, cols: usize) -> Check {
+    let label = format!("[5, {cols}] in workgroups of {wg}");
+    Check::new("argmax", "argmax", label, move |gpu| run_case(gpu, wg, cols))
 }
 
 fn run_case(gpu: &Gpu, wg: u32, cols: usize) -> Result<(Vec<f32>, Vec<Want>), GpuError> {

@@ -283,19 +283,8 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                 let geometry = Geometry { window, ..rope.geometry };
                 let rope = rope_kv::Variant { geometry, reduce: *reduce, ..rope };
                 let variant = Variant { rope, subgroup: *subgroup };
-                let (kernel, class) = match subgroup {
-                    Some(_) => (SUBGROUP_SPEC.name, SUBGROUP_SPEC.name.to_owned()),
-                    None => (SPEC.name, format!("reduce/{}", reduce.name())),
-                };
                 for output in [Output::Attention, Output::K, Output::V, Output::Nan] {
-                    let Geometry { heads, kv_heads, head_dim, kv, .. } = geometry;
-                    let label = format!(
-                        "{output}, heads {heads}/{kv_heads} of {head_dim}, {}, {} cache, {tokens}{}{}",
-                        rope.rotation(),
-                        kv.name(),
-                        if splits > 1 { format!(", {splits} splits") } else { String::new() },
-                        unusual(window, size),
-                    );
+                    let Geometry { heads, head_dim, kv, .. } = geometry;
                     let usual = [(9, 64), (10, 128)].contains(&(heads, head_dim)) && kv != KvType::F32;
                     let quick = usual && matches!(tokens, Tokens::Each(&[130, ..]));
                     // What is written to the cache depends on neither split nor window.
@@ -303,9 +292,7 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
                     if !attention && !matches!(tokens, Tokens::Each(&[130, ..])) {
                         continue;
                     }
-                    let case = Case { variant, tokens, size, splits, output };
-                    let run = move |gpu: &Gpu| case.run(gpu);
-                    let check = Check::new(kernel, class.clone(), label, run);
+                    let check = Case { variant, tokens, size, splits, output }.check();
                     checks.push(check.quick(quick && matches!(output, Output::Attention | Output::Nan)));
                 }
             }
@@ -314,17 +301,29 @@ pub fn checks(facts: &AdapterFacts) -> Vec<Check> {
     checks
 }
 
+/// What the kernel has to pass before it runs on heads like these: all that it writes, sequences of several lengths,
+/// and one in as many splits as the model's may have.
+pub fn checks_of(variant: Variant, splits: u32) -> Vec<Check> {
+    let window = if variant.rope.geometry.window > 0 { 70 } else { 0 };
+    let geometry = Geometry { context: 260, window, ..variant.rope.geometry.few_heads() };
+    let variant = Variant { rope: rope_kv::Variant { geometry, ..variant.rope }, ..variant };
+    let case = |tokens, splits, output| Case { variant, tokens, size: 1.0, splits, output }.check();
+    let each = Tokens::Each(&[130, 0, 64, 259, 7]);
+    let mut checks = Vec::from([Output::Attention, Output::K, Output::V].map(|output| case(each, 1, output)));
+    if splits > 1 {
+        checks.push(case(Tokens::Run { pos: 259, n: 1 }, splits, Output::Attention));
+    }
+    checks
+}
+
 /// What a number of splits has to pass before the tuner may choose it: the first geometry of each cache type, at positions
 /// that make some splits empty and others uneven.
-pub fn checks_of(reduce: Reduce, subgroup: Option<u32>, splits: u32) -> Vec<Check> {
+pub fn checks_of_splits(reduce: Reduce, subgroup: Option<u32>, splits: u32) -> Vec<Check> {
     let mut checks = Vec::new();
-    let kernel = subgroup.map_or(SPEC.name, |_| SUBGROUP_SPEC.name);
     for rope in ropes().into_iter().filter(|rope| rope.geometry.head_dim == 64) {
         for tokens in [Tokens::Run { pos: 259, n: 1 }, Tokens::Each(&[130, 0, 64, 259, 7])] {
             let variant = Variant { rope: rope_kv::Variant { reduce, ..rope }, subgroup };
-            let case = Case { variant, tokens, size: 1.0, splits, output: Output::Attention };
-            let label = format!("{} cache, {tokens}, {splits} splits", rope.geometry.kv.name());
-            checks.push(Check::new(kernel, kernel, label, move |gpu| case.run(gpu)));
+            checks.push(Case { variant, tokens, size: 1.0, splits, output: Output::Attention }.check());
         }
     }
     checks
@@ -361,6 +360,23 @@ struct Case {
 }
 
 impl Case {
+    fn check(self) -> Check {
+        let Case { variant: Variant { rope, subgroup }, tokens, size, splits, output } = self;
+        let Geometry { heads, kv_heads, head_dim, window, kv, .. } = rope.geometry;
+        let (kernel, class) = match subgroup {
+            Some(_) => (SUBGROUP_SPEC.name, SUBGROUP_SPEC.name.to_owned()),
+            None => (SPEC.name, format!("reduce/{}", rope.reduce.name())),
+        };
+        let label = format!(
+            "{output}, heads {heads}/{kv_heads} of {head_dim}, {}, {} cache, {tokens}{}{}",
+            rope.rotation(),
+            kv.name(),
+            if splits > 1 { format!(", {splits} splits") } else { String::new() },
+            unusual(window, size),
+        );
+        Check::new(kernel, class, label, move |gpu| self.run(gpu))
+    }
+
     fn run(self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
         let Case { variant, tokens, size, splits, output } = self;
         let rope = variant.rope;

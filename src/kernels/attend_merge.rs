@@ -66,12 +66,20 @@ pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for head_dim in WIDTHS {
         for splits in [2, 5, 16] {
-            let label = format!("3 heads of {head_dim} in {splits} splits");
-            let run = move |gpu: &Gpu| run_case(gpu, head_dim, splits);
-            checks.push(Check::new("attend_merge", "attend_merge", label, run).quick(head_dim == 64));
+            checks.push(check(head_dim, splits).quick(head_dim == 64));
         }
     }
     checks
+}
+
+/// What the kernel has to pass before it joins splits of heads this wide.
+pub fn checks_of(head_dim: usize) -> Vec<Check> {
+    [2, 16].map(|splits| check(head_dim, splits)).into()
+}
+
+fn check(head_dim: usize, splits: usize) -> Check {
+    let label = format!("3 heads of {head_dim} in {splits} splits");
+    Check::new("attend_merge", "attend_merge", label, move |gpu| run_case(gpu, head_dim, splits))
 }
 
 fn run_case(gpu: &Gpu, head_dim: usize, splits: usize) -> Result<(Vec<f32>, Vec<Want>), GpuError> {

@@ -91,12 +91,21 @@ pub fn checks() -> Vec<Check> {
         {
             let geometry = Geometry { window, ..geometry };
             let quick = pos == 100 && geometry.head_dim == 64 && geometry.kv != KvType::F32;
-            let run = move |gpu: &Gpu, attention: Attention<'_>| step(gpu, "check", geometry, attention);
-            let class = "attend_prefill".to_owned();
-            let check =
-                attention::check("attend_prefill", class, geometry, Tokens::Run { pos, n }, size, run);
-            checks.push(check.quick(quick));
+            checks.push(check(geometry, Tokens::Run { pos, n }, size).quick(quick));
         }
     }
     checks
+}
+
+/// What the kernel has to pass before it runs on heads like these: prompts at the start and over what is cached, with
+/// a window within them where the model has one.
+pub fn checks_of(geometry: Geometry) -> Vec<Check> {
+    let window = if geometry.window > 0 { 37 } else { 0 };
+    let geometry = Geometry { context: 200, window, ..geometry.few_heads() };
+    [(0, 33), (100, 19)].map(|(pos, n)| check(geometry, Tokens::Run { pos, n }, 1.0)).into()
+}
+
+fn check(geometry: Geometry, tokens: Tokens, size: f32) -> Check {
+    let run = move |gpu: &Gpu, attention: Attention<'_>| step(gpu, "check", geometry, attention);
+    attention::check("attend_prefill", "attend_prefill".to_owned(), geometry, tokens, size, run)
 }

@@ -28,6 +28,12 @@ impl Geometry {
         self.heads / self.kv_heads
     }
 
+    /// The same with fewer heads, as many of them for each KV head.
+    pub fn few_heads(self) -> Geometry {
+        let kv_heads = self.kv_heads.min(2);
+        Geometry { heads: self.group() * kv_heads, kv_heads, ..self }
+    }
+
     /// 1/√head_dim (Vaswani et al. 2017, eq. 1).
     pub fn scale(&self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()

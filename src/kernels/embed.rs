@@ -70,17 +70,27 @@ pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for dtype in NATIVE {
         for (i, &cols) in linear::widths(dtype).iter().enumerate() {
-            for (store, class) in [(Store::Rows, "embed"), (Store::Tiles, Store::TILES_CLASS)] {
-                let label = format!("{dtype} rows 10..15 of width {cols}{store}");
-                let check = Check::new("embed", class, label, move |gpu| run_case(gpu, dtype, cols, store));
+            for store in [Store::Rows, Store::Tiles] {
                 // One width is enough for tiles; the others are about ragged rows.
                 if store == Store::Rows || i == 1 {
-                    checks.push(check.quick(i == 1 && weights::QUICK.contains(&dtype)));
+                    let quick = i == 1 && weights::QUICK.contains(&dtype);
+                    checks.push(check(dtype, cols, store).quick(quick));
                 }
             }
         }
     }
     checks
+}
+
+/// What the kernel has to pass before it looks up rows of this type, stored so.
+pub fn checks_of(dtype: DType, store: Store) -> Vec<Check> {
+    vec![check(dtype, linear::widths(dtype)[1], store)]
+}
+
+fn check(dtype: DType, cols: usize, store: Store) -> Check {
+    let class = if store == Store::Tiles { Store::TILES_CLASS } else { "embed" };
+    let label = format!("{dtype} rows 10..15 of width {cols}{store}");
+    Check::new("embed", class, label, move |gpu| run_case(gpu, dtype, cols, store))
 }
 
 fn run_case(gpu: &Gpu, dtype: DType, cols: usize, store: Store) -> Result<(Vec<f32>, Vec<Want>), GpuError> {

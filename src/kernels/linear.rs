@@ -358,7 +358,7 @@ pub fn check(
         };
         let norm = Norm { weight: &gains, cols: case.cols, eps: EPS };
         let (norm, activations) = (case.form.norm().then_some(norm), case.activations);
-        let fused = Fused { norm, glu: case.form.glu(), activations };
+        let fused = Fused { norm, glu: case.form.glu(), activations, few: case.few };
         let got = check::finish(gpu, step(gpu, linear, fused)?, state, &y_slice)?;
         let mut want = reference(dtype, case, &data);
         for item in &mut want {

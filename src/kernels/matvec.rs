@@ -71,6 +71,9 @@ pub struct Fused<'a> {
     pub glu: Option<Act>,
     /// How x is read. Rounded only by [`Team::Broadcast`], and for weights in [`weights::INT8`].
     pub activations: Activations,
+    /// x is one token of each sequence: where that is little, it is bound as a uniform buffer. Prompts would take two
+    /// kernels for their narrow and their wide matrices.
+    pub few: bool,
 }
 
 /// What a shader does on the way.
@@ -344,14 +347,8 @@ pub fn fused_step(
         false => Extent::TokensPer(variant.cols),
     };
     let grid = linear_grid((part.rows as u32).div_ceil(rows_per_group), z);
-    let constants = variant.reads_constants().then(|| linear.x.as_constants(gpu)).flatten();
-    let kind = Kind {
-        norm: fused.norm.is_some(),
-        glu: fused.glu,
-        activations: fused.activations,
-        constants: constants.is_some(),
-        store: part.store(),
-    };
+    let kind = kind(gpu, variant, linear, fused);
+    let constants = kind.constants.then(|| linear.x.as_constants(gpu)).flatten();
     let shader = shader(part.dtype, variant, kind);
     let empty = gpu.empty();
     let norm = |norm: Norm<'_>| (norm.cols as u32, norm.eps, norm.weight.unit);
@@ -373,6 +370,17 @@ pub fn fused_step(
     // Of a stack of parts, the first reads the norm.
     let norm_bytes = fused.norm.filter(|_| part.first_row == 0).map_or(0, |norm| norm.cols as u64 * 4);
     Ok(step.moving(part.bytes() + norm_bytes + linear.bias_bytes()))
+}
+
+/// What the shader of such a step does on the way.
+pub fn kind(gpu: &Gpu, variant: Variant, linear: Linear<'_>, fused: Fused<'_>) -> Kind {
+    Kind {
+        norm: fused.norm.is_some(),
+        glu: fused.glu,
+        activations: fused.activations,
+        constants: fused.few && variant.reads_constants() && linear.x.as_constants(gpu).is_some(),
+        store: linear.part.store(),
+    }
 }
 
 /// The weights of a norm, which take `norm_bytes`, and a bias in one buffer.

@@ -5,7 +5,7 @@ use crate::gpu::Gpu;
 use crate::kernels::check::Check;
 use crate::kernels::glu::Act;
 use crate::kernels::linear::{self, Case, Form, Linear};
-use crate::kernels::matvec::{Fused, Team, Variant, fused_step};
+use crate::kernels::matvec::{Fused, Kind, Team, Variant, fused_step};
 use crate::kernels::weights::{self, INT8, NATIVE, Store};
 
 /// All of them.
@@ -114,6 +114,23 @@ pub fn of(dtype: DType, variant: Variant, store: Store) -> Vec<Check> {
         ways.iter().map(move |few| Case { rows, cols: widest, n, form, few: *few, store, activations })
     });
     cases.map(|case| check(dtype, variant, case)).collect()
+}
+
+/// What a variant has to pass before a model runs it on weights of `dtype`: the very pipeline, with more and fewer
+/// columns than it takes at once.
+pub fn checks_of(dtype: DType, variant: Variant, kind: Kind) -> Vec<Check> {
+    let n = variant.cols as usize;
+    let Kind { norm, glu, activations, constants, store } = kind;
+    let cols = *linear::widths(dtype).last().expect("every type has widths");
+    let case = |(rows, n, form)| Case { rows, cols, n, form, few: constants, store, activations };
+    // More columns would not be bound as constants.
+    let more = if constants { n.max(2) - 1 } else { 2 * n - 1 };
+    let cases = match (norm, glu) {
+        (_, Some(act)) => vec![(134, n, Form::NormGlu(act)), (66, n.max(2) - 1, Form::NormGlu(act))],
+        (true, None) => vec![(66, n, Form::Norm), (131, more, Form::Norm), (66, n, Form::HugeNorm)],
+        (false, None) => vec![(1, n, Form::Plain), (67, more, Form::Epilogue)],
+    };
+    cases.into_iter().map(|shape| check(dtype, variant, case(shape))).collect()
 }
 
 fn check(dtype: DType, variant: Variant, case: Case) -> Check {

@@ -76,6 +76,11 @@ pub fn checks() -> Vec<Check> {
     checks
 }
 
+/// What the kernel has to pass before a session runs it.
+pub fn checks_of() -> Vec<Check> {
+    check::quick(checks())
+}
+
 fn run_case(
     gpu: &Gpu,
     window: usize,

@@ -132,18 +132,24 @@ pub fn checks(subgroups: bool) -> Vec<Check> {
             for (size, weights, first_logit) in
                 [(1.0f32, 1.0f32, 0u32), (3e4, 1.0, 1), (1e-8, 1.0, 0), (1e6, 1e36, 0), (1e-6, 1e-30, 0)]
             {
-                let class = format!("reduce/{}", reduce.name());
-                let label =
-                    format!("[3, {cols}], values × {size:e}, weights × {weights:e}, from row {first_logit}");
                 let quick = cols == 129 && size == 1.0;
-                let check = Check::new("rms_norm", class, label, move |gpu| {
-                    run_case(gpu, reduce, cols, [size, weights], first_logit)
-                });
-                checks.push(check.quick(quick));
+                checks.push(check(reduce, cols, [size, weights], first_logit).quick(quick));
             }
         }
     }
     checks
+}
+
+/// What the kernel has to pass before it norms with this reduction.
+pub fn checks_of(reduce: Reduce) -> Vec<Check> {
+    vec![check(reduce, 129, [1.0, 1.0], 0), check(reduce, 1757, [3e4, 1.0], 1)]
+}
+
+fn check(reduce: Reduce, cols: usize, sizes: [f32; 2], first_logit: u32) -> Check {
+    let [size, weights] = sizes;
+    let class = format!("reduce/{}", reduce.name());
+    let label = format!("[3, {cols}], values × {size:e}, weights × {weights:e}, from row {first_logit}");
+    Check::new("rms_norm", class, label, move |gpu| run_case(gpu, reduce, cols, sizes, first_logit))
 }
 
 fn run_case(

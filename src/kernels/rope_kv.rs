@@ -189,23 +189,31 @@ pub fn checks(subgroups: bool) -> Vec<Check> {
             Tokens::Each(&[19, 0, 7, 3, 4, 5, 6]),
         ];
         for (tokens, sizes) in cases.map(|tokens| (tokens, SIZES[0])).into_iter().chain(more) {
-            for output in 0..3 {
-                let Geometry { heads, kv_heads, head_dim, kv, .. } = variant.geometry;
-                let label = format!(
-                    "{}, heads {heads}/{kv_heads} of {head_dim}, {}{}, {} cache, {tokens}",
-                    ["Q", "K", "V"][output],
-                    variant.rotation(),
-                    if variant.qk_norm && sizes == SIZES[1] { ", norm by huge weights" } else { "" },
-                    kv.name()
-                );
-                let quick = head_dim == 128 && tokens.count() == 5;
-                let class = format!("reduce/{}", variant.reduce.name());
-                let run = move |gpu: &Gpu| run_case(gpu, variant, tokens, sizes, output);
-                checks.push(Check::new("rope_kv", class, label, run).quick(quick));
-            }
+            let quick = variant.geometry.head_dim == 128 && tokens.count() == 5;
+            checks.extend([0, 1, 2].map(|output| check(variant, tokens, sizes, output).quick(quick)));
         }
     }
     checks
+}
+
+/// What the kernel has to pass before it rotates heads like these.
+pub fn checks_of(variant: Variant) -> Vec<Check> {
+    let geometry = Geometry { context: 20, ..variant.geometry.few_heads() };
+    let (variant, tokens) = (Variant { geometry, ..variant }, Tokens::Run { pos: 7, n: 5 });
+    [0, 1, 2].map(|output| check(variant, tokens, SIZES[0], output)).into()
+}
+
+fn check(variant: Variant, tokens: Tokens, sizes: [f32; 2], output: usize) -> Check {
+    let Geometry { heads, kv_heads, head_dim, kv, .. } = variant.geometry;
+    let label = format!(
+        "{}, heads {heads}/{kv_heads} of {head_dim}, {}{}, {} cache, {tokens}",
+        ["Q", "K", "V"][output],
+        variant.rotation(),
+        if variant.qk_norm && sizes == SIZES[1] { ", norm by huge weights" } else { "" },
+        kv.name()
+    );
+    let class = format!("reduce/{}", variant.reduce.name());
+    Check::new("rope_kv", class, label, move |gpu| run_case(gpu, variant, tokens, sizes, output))
 }
 
 fn run_case(

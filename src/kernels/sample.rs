@@ -96,6 +96,11 @@ pub fn checks() -> Vec<Check> {
     checks
 }
 
+/// What the kernel has to pass before a session runs it.
+pub fn checks_of() -> Vec<Check> {
+    check::quick(checks())
+}
+
 fn run_case(gpu: &Gpu, params: Params, n: usize, data: &str) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
     let mut logits: Vec<f32> = check::uniform(53, n).iter().map(|v| v * 3.0).collect();
     if data == "ties" {

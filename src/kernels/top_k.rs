@@ -68,6 +68,11 @@ pub fn checks() -> Vec<Check> {
     checks
 }
 
+/// What the kernel has to pass before a session runs it.
+pub fn checks_of() -> Vec<Check> {
+    check::quick(checks())
+}
+
 fn run_case(gpu: &Gpu, cols: usize, k: usize, data: &str) -> Result<(Vec<f32>, Vec<Want>), GpuError> {
     let mut x = check::uniform(37, cols);
     match data {

@@ -366,6 +366,18 @@ impl Many {
         }
     }
 
+    /// What the kernel of such a step has to pass.
+    pub fn checks_of(self, gpu: &Gpu, linear: Linear<'_>) -> Vec<Check> {
+        let dtype = linear.part.dtype;
+        match self {
+            Many::Matmul(variant) => matmul::checks_of(dtype, variant),
+            Many::Matvec(variant) => {
+                let kind = matvec::kind(gpu, variant, linear, matvec::Fused::default());
+                matvec_checks::checks_of(dtype, variant, kind)
+            }
+        }
+    }
+
     /// One dispatch over a part of a matrix.
     pub fn step(self, gpu: &Gpu, label: &str, linear: Linear<'_>) -> Result<Step, GpuError> {
         match self {

@@ -72,10 +72,14 @@ impl Report {
 }
 
 /// Runs `checks`; `progress` is called before each with the number done. Stops at a lost device.
-pub fn run(gpu: &Gpu, checks: &[Check], mut progress: impl FnMut(usize, &Check)) -> Result<Report, GpuError> {
-    let mut rows: BTreeMap<(&str, &str), Row> = BTreeMap::new();
+pub fn run<'c>(
+    gpu: &Gpu,
+    checks: impl IntoIterator<Item = &'c Check>,
+    mut progress: impl FnMut(usize, &Check),
+) -> Result<Report, GpuError> {
+    let mut rows: BTreeMap<(&str, &'c str), Row> = BTreeMap::new();
     let mut report = Report { adapter: gpu.facts().id(), ..Report::default() };
-    for (done, check) in checks.iter().enumerate() {
+    for (done, check) in checks.into_iter().enumerate() {
         progress(done, check);
         let row = rows.entry((check.kernel, &check.class)).or_insert_with(|| Row {
             kernel: check.kernel.to_owned(),

@@ -251,7 +251,7 @@ impl Bench {
             }
             let norm = Some(Norm { weight: &self.norm, cols, eps: 1e-5 });
             let variant = variants.matvec(part.dtype, case.columns);
-            matvec::fused_step(gpu, "probe", variant, linear, Fused { norm, ..Fused::default() })
+            matvec::fused_step(gpu, "probe", variant, linear, Fused { norm, few: true, ..Fused::default() })
         };
         self.parts[..case.count].iter().map(step).collect()
     }

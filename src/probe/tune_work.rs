@@ -116,7 +116,7 @@ impl Work {
             (_, Way::Attention(groups)) => {
                 let split = variants::split_of(groups, HEADS.kv_heads);
                 let Variants { reduce, attention_subgroup: subgroup, .. } = Variants::of(gpu);
-                attend_decode::checks_of(reduce, subgroup, split.splits)
+                attend_decode::checks_of_splits(reduce, subgroup, split.splits)
             }
             (Kind::Attention(_), _) => unreachable!("ways are of the work's class"),
         }
@@ -193,6 +193,7 @@ impl Matrices {
                     let fused = Fused {
                         norm: normed.then_some(norm),
                         glu: gated.then_some(Act::Silu),
+                        few: true,
                         ..Fused::default()
                     };
                     matvec::fused_step(gpu, "tuning", variant, linear, fused)?
