@@ -423,7 +423,8 @@ fn a_mix_keeps_to_its_size_and_is_finer_where_that_is_cheap() {
     for budget in [256 << 10, 300 << 10, 400 << 10, 600 << 10, 2 << 20] {
         let mut plan =
             convert::plan(&archive, "test", &Wish { quant: mix::FINEST, requantize: false }).expect("plan");
-        mix::choose(&archive, &mut plan, mix::Budget::Bytes(budget), &mut |_| true).expect("fits");
+        let ladders = mix::measure(&archive, &plan, &mut |_| true).expect("measured");
+        ladders.choose(&mut plan, mix::Budget::Bytes(budget)).expect("fits");
         let to = dir.path().join("a.gguf");
         let report = convert::write(&archive, &plan, &to, true, &mut |_| true).expect("writes");
         assert!(report.file_bytes <= budget, "{} > {budget}", report.file_bytes);
@@ -431,5 +432,43 @@ fn a_mix_keeps_to_its_size_and_is_finer_where_that_is_cheap() {
         assert!(noise < last, "{budget}: {noise} after {last}");
         last = noise;
         ModelSpec::from_archive(&Archive::open(&to).expect("opens")).expect("a model");
+    }
+}
+
+/// What `plan` says of the file is what was asked for, and a finer choice would be slower.
+#[test]
+fn a_mix_for_a_speed_is_as_fine_as_that_allows() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let planned = |file: &str| -> f64 {
+        let (code, out, err) = program(&["plan", file, "--spec", "m1", "--batch", "1", "--json"]);
+        assert_eq!(code, Some(0), "{err}");
+        let plan: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        plan["choice"]["cell"]["decode_tok_s"].as_f64().expect("a speed")
+    };
+    let mut before = u64::MAX;
+    for (name, wanted) in [("a.gguf", 2.0), ("b.gguf", 3000.0), ("c.gguf", 3400.0), ("d.gguf", 3800.0)] {
+        let (file, speed) = (path(name), format!("{wanted}tps"));
+        let (code, _, err) = program(&["quantize", "demo", "-o", &file, "--mix", &speed, "--spec", "m1"]);
+        assert_eq!(code, Some(0), "{err}");
+        let (found, bytes) = (planned(&file), std::fs::metadata(&file).expect("written").len());
+        assert!(found >= wanted && err.contains("tok/s predicted on m1"), "{wanted}: {found}, {err}");
+        assert!(wanted < 3000.0 || found < wanted * 1.05, "{wanted}: {found}: finer types would do");
+        assert!(bytes < before, "{wanted}: {bytes}, after {before}");
+        before = bytes;
+    }
+    let never = path("never.gguf");
+    for (arguments, said) in [
+        (
+            &["--mix", "99999tps", "--spec", "m1"][..],
+            "99999 tokens per second cannot be had on m1: the most is",
+        ),
+        (&["--mix", "30tps", "--spec", "abacus"], "abacus"),
+        (&["--mix", "4.8bpw", "--spec", "m1"], "--mix 30tps"),
+        (&["--quant", "q8_0", "--spec", "m1"], "--mix 30tps"),
+    ] {
+        let (code, _, err) = program(&[&["quantize", "demo", "-o", &never], arguments].concat());
+        assert!(code == Some(2) && err.contains(said) && err.lines().count() == 1, "{arguments:?}: {err}");
+        assert!(!Path::new(&never).exists());
     }
 }

@@ -38,6 +38,7 @@ mod profiles;
 mod prompt;
 mod quality;
 mod quantize;
+mod quantize_speed;
 mod quantize_text;
 mod report;
 mod run;
@@ -155,7 +156,7 @@ fn dispatch(cli: Cli, exit: Exit) -> anyhow::Result<u8> {
         Some(Command::Info(args)) => info::run(&args),
         Some(Command::Completions(args)) => definition::completions(&args),
         Some(Command::Man(args)) => definition::man(&args),
-        Some(Command::Quantize(args)) => quantize::run(&args, exit),
+        Some(Command::Quantize(args)) => quantize::run(&args, device, exit),
     }
 }
 

@@ -44,13 +44,8 @@ pub(super) struct PlanArgs {
     pub(super) batch: Vec<usize>,
     #[command(flatten)]
     pub(super) goal: GoalArgs,
-    /// Plan for another machine: the file that `anygpu probe --out` wrote there
-    #[arg(long, value_name = "FILE", help_heading = "Machine")]
-    pub(super) profile: Option<PathBuf>,
-    /// Plan for hardware one only reads about: a name (m2-max, rtx-4090, a100-80g*2 …; list: all of them) or
-    /// bandwidth=68GB/s,flops=2.6TFLOPS,memory=16GiB
-    #[arg(long, value_name = "SPEC", conflicts_with = "profile", help_heading = "Machine")]
-    pub(super) spec: Option<String>,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
     /// What the machine costs, US dollars per hour [default: known for some --spec]
     #[arg(long, value_name = "USD", help_heading = "Machine", value_parser = positive)]
     pub(super) price: Option<f64>,
@@ -75,6 +70,26 @@ pub(super) struct PlanArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) load: LoadArgs,
+}
+
+/// Another machine than this one.
+#[derive(Args)]
+pub(super) struct MachineArgs {
+    /// Plan for another machine: the file that `anygpu probe --out` wrote there
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    pub(super) profile: Option<PathBuf>,
+    /// Plan for hardware one only reads about: a name (m2-max, rtx-4090, a100-80g*2 …; list: all of them) or
+    /// bandwidth=68GB/s,flops=2.6TFLOPS,memory=16GiB
+    #[arg(long, value_name = "SPEC", conflicts_with = "profile", help_heading = "Machine")]
+    pub(super) spec: Option<String>,
+}
+
+impl MachineArgs {
+    /// This machine's adapter, where no other machine is meant.
+    pub(super) fn gpu(&self, device: &DeviceArgs) -> anyhow::Result<Option<Gpu>> {
+        let here = self.spec.is_none() && self.profile.is_none();
+        here.then(|| open::verified_gpu_of(&device.choice(), device)).transpose()
+    }
 }
 
 /// Wishes, as flags.
@@ -145,7 +160,7 @@ impl Target {
 
 /// Runs the command.
 pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
-    if args.spec.as_deref() == Some(plan_lists::LIST) {
+    if args.machine.spec.as_deref() == Some(plan_lists::LIST) {
         print(&plan_lists::machines())?;
         return Ok(DONE);
     }
@@ -156,10 +171,7 @@ pub(super) fn run(args: &PlanArgs, device: &DeviceArgs) -> anyhow::Result<u8> {
     let goal = args.goal.goal()?.or_usable();
     let subject = Subject::of(&args.model)?;
     let setting = Setting::of(args, &subject, &goal)?;
-    let gpu = match args.spec.is_none() && args.profile.is_none() {
-        true => Some(open::verified_gpu_of(&device.choice(), device)?),
-        false => None,
-    };
+    let gpu = args.machine.gpu(device)?;
     if let Some(gpu) = &gpu
         && refuse_unmeasured(args, gpu, &subject, &setting, &goal)?
     {
@@ -253,6 +265,11 @@ fn published_quality() -> Value {
     json!({ "model": published::MODEL, "source": published::SOURCE, "rows": rows })
 }
 
+/// Tokens of the prompt when none is given, in a context of so many positions.
+pub(super) fn default_prompt(context: usize) -> usize {
+    DEFAULT_PROMPT.min(context / 2).max(1)
+}
+
 /// What is varied and what is fixed.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
@@ -271,7 +288,7 @@ impl Setting {
         if context == 0 || context > trained {
             bail!("--ctx: expected 1 to {trained}, the positions the model was trained for, found {context}");
         }
-        let prompt = args.prompt.unwrap_or(DEFAULT_PROMPT.min(context / 2)).max(1);
+        let prompt = args.prompt.unwrap_or(default_prompt(context)).max(1);
         if prompt >= context.max(2) {
             bail!("--prompt: {prompt} tokens leave no room for an answer in a context of {context} (--ctx)");
         }
@@ -290,7 +307,9 @@ impl Setting {
         if options.chunk.is_some_and(|n| !(1..=4096).contains(&n)) {
             bail!("--chunk: expected 1 to 4096 tokens");
         }
-        if let (None, Some(most)) = (&args.spec, batches.last().filter(|n| **n > State::MAX_SEQUENCES)) {
+        if let (None, Some(most)) =
+            (&args.machine.spec, batches.last().filter(|n| **n > State::MAX_SEQUENCES))
+        {
             let limit = State::MAX_SEQUENCES;
             bail!("{most} sequences: this engine decodes at most {limit} together; --spec plans beyond that");
         }
@@ -303,7 +322,7 @@ impl Setting {
     }
 }
 
-/// The machine: described, saved, or this one, measured as far as it was not yet.
+/// The machine and what it costs.
 fn target(
     args: &PlanArgs,
     gpu: Option<&Gpu>,
@@ -319,11 +338,34 @@ fn target(
     if kwh.is_some() && price.is_some() {
         bail!("--kwh and --price: give one of them");
     }
-    let power = |watts: Option<f64>| Some(formulas::price_from_watts(watts?, kwh?));
-    let limit = args.load.memory;
+    if kwh.is_some() && watts.is_none() && args.machine.spec.is_none() {
+        bail!("--kwh needs --watts: what this machine draws is not known");
+    }
+    let mut target = machine(&args.machine, args.load.memory, gpu, subject, setting)?;
+    if args.no_history {
+        target.history = None;
+    }
+    let known = match &target.machine {
+        Machine::Spec(hardware) => (hardware.watts, hardware.price_per_hour),
+        Machine::Measured(_) => (None, None),
+    };
+    let power = |watts: f64| Some(formulas::price_from_watts(watts, kwh?));
+    target.price_per_hour = price.or_else(|| power(watts.or(known.0)?)).or(known.1);
+    Ok(target)
+}
+
+/// The machine: described, saved, or this one, measured as far as it was not yet. Its costs are left out.
+pub(super) fn machine(
+    args: &MachineArgs,
+    limit: Option<u64>,
+    gpu: Option<&Gpu>,
+    subject: &Subject,
+    setting: &Setting,
+) -> anyhow::Result<Target> {
+    let priced =
+        |machine, budget, history, chunk| Target { machine, budget, history, chunk, price_per_hour: None };
     if let Some(spec) = &args.spec {
         let hardware = hardware::parse(spec).context("--spec (list: all machines known by name)")?;
-        let price_per_hour = price.or_else(|| power(watts.or(hardware.watts))).or(hardware.price_per_hour);
         let (bytes, source) = match limit {
             Some(bytes) => (bytes, plan_text::MEMORY_FLAG.to_owned()),
             None => {
@@ -338,26 +380,21 @@ fn target(
         };
         let budget = Budget { bytes: Some(bytes), source, binding_bytes: None };
         let chunk = setting.chunk.unwrap_or(SPEC_CHUNK).min(setting.prompt);
-        return Ok(Target { machine: Machine::Spec(hardware), budget, history: None, chunk, price_per_hour });
-    }
-    let price_per_hour = price.or_else(|| power(watts));
-    if kwh.is_some() && watts.is_none() {
-        bail!("--kwh needs --watts: what this machine draws is not known");
+        return Ok(priced(Machine::Spec(hardware), budget, None, chunk));
     }
     if let Some(path) = &args.profile {
         let profile = profiles::read(path)?;
         let budget = budget_of(&profile, limit);
         let chunk = setting.chunk.unwrap_or_else(|| default_chunk(profile.adapter.kind)).min(setting.context);
-        let machine = Machine::Measured(Box::new(profile));
-        return Ok(Target { machine, budget, history: None, chunk, price_per_hour });
+        return Ok(priced(Machine::Measured(Box::new(profile)), budget, None, chunk));
     }
     let Some(gpu) = gpu else { bail!("no adapter and no description of a machine") };
     let chunk = setting.chunk.unwrap_or_else(|| default_chunk(gpu.facts().kind)).min(setting.context);
     super::tune::at_first_run(gpu, subject, setting.quants.iter().flatten().next().copied())?;
     let profile = profiles::ensure(gpu, &wanted(subject, setting, chunk))?;
-    let history = (!args.no_history).then(|| profiles::history(gpu));
+    let history = Some(profiles::history(gpu));
     let budget = here(gpu, Some(&profile), limit);
-    Ok(Target { machine: Machine::Measured(Box::new(profile)), budget, history, chunk, price_per_hour })
+    Ok(priced(Machine::Measured(Box::new(profile)), budget, history, chunk))
 }
 
 /// What must be measured for these cells.

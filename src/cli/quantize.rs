@@ -1,19 +1,22 @@
-//! `anygpu quantize`: a model → one quantized GGUF file. Opens no adapter.
+//! `anygpu quantize`: a model → one quantized GGUF file. Opens an adapter only to measure how fast that would be on it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
+use super::args::DeviceArgs;
 use super::open::{Source, note};
+use super::plan::MachineArgs;
+use super::quantize_speed::Speed;
 use super::values::type_among;
 use super::wait::Wait;
 use super::{DONE, Exit, find, interrupt, print, print_json, quantize_text};
 use crate::base::DType;
 use crate::convert::mix::{self, Budget};
-use crate::convert::{self, ConvertError, Plan, Report, Wish, write};
+use crate::convert::{self, ConvertError, Report, Wish, write};
 use crate::engine::EngineError;
 use crate::engine::model::DEMO_FILES;
 use crate::formats::Archive;
@@ -31,10 +34,13 @@ pub(super) struct QuantizeArgs {
     /// Q4_K_M are understood. Embedding and output matrix keep at least 6 bits, vectors all 32
     #[arg(long, value_name = "TYPE", value_parser = quant_type)]
     pub(super) quant: Option<DType>,
-    /// A type of its own for every matrix, so that the file has at most this size (2.1GiB) or these bits per
-    /// weight (4.8bpw), and the matrices' errors are least
-    #[arg(long, value_name = "SIZE|BPW", value_parser = budget)]
-    pub(super) mix: Option<Budget>,
+    /// A type of its own for every matrix, such that their errors are least and the file has at most this size (2.1GiB)
+    /// or these bits per weight (4.8bpw), or generates at least as fast (30tps, on this adapter or on that of --spec or
+    /// --profile)
+    #[arg(long, value_name = "SIZE|BPW|TPS", value_parser = limit)]
+    pub(super) mix: Option<Limit>,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
     /// Replace FILE
     #[arg(long)]
     pub(super) force: bool,
@@ -49,8 +55,21 @@ pub(super) struct QuantizeArgs {
     pub(super) json: bool,
 }
 
+/// What a mix keeps to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Limit {
+    /// Size.
+    Size(Budget),
+    /// Least tokens per second.
+    Speed(f64),
+}
+
 /// Runs the command.
-pub(super) fn run(args: &QuantizeArgs, exit: Exit) -> anyhow::Result<u8> {
+pub(super) fn run(args: &QuantizeArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Result<u8> {
+    let elsewhere = args.machine.spec.is_some() || args.machine.profile.is_some();
+    if elsewhere && !matches!(args.mix, Some(Limit::Speed(_))) {
+        bail!("--spec and --profile name the machine of a speed, and there is none: --mix 30tps");
+    }
     interrupt::install(exit)?;
     let started = Instant::now();
     let source = find::source(&args.model)?;
@@ -62,8 +81,20 @@ pub(super) fn run(args: &QuantizeArgs, exit: Exit) -> anyhow::Result<u8> {
     let wish = Wish { quant: args.quant.unwrap_or(mix::FINEST), requantize: args.allow_requantize };
     let mut plan = convert::plan(&archive, &name, &wish).map_err(|error| of_model(error, &source))?;
     plan.notices.iter().for_each(|notice| note(notice));
-    if let Some(budget) = args.mix {
-        choose(&archive, &mut plan, budget).map_err(|error| of_model(error, &source))?;
+    if let Some(limit) = args.mix {
+        // What cannot be had is said before every weight is read.
+        let speed = match limit {
+            Limit::Speed(tok_s) => Some(Speed::of(&args.model, &args.machine, device, tok_s)?),
+            Limit::Size(_) => None,
+        };
+        let total = mix::work_bytes(&plan);
+        let measured = with_progress("measuring", total, |progress| mix::measure(&archive, &plan, progress));
+        let ladders = measured.map_err(|error| of_model(error, &source))?;
+        if let Some(speed) = speed {
+            note(&speed.choose(&mut plan, &ladders)?);
+        } else if let Limit::Size(budget) = limit {
+            ladders.choose(&mut plan, budget)?;
+        }
     }
     let total = archive.tensors.values().map(|t| t.range.len() as u64).sum();
     let output = &args.output;
@@ -73,12 +104,6 @@ pub(super) fn run(args: &QuantizeArgs, exit: Exit) -> anyhow::Result<u8> {
     let report = written.map_err(|error| of_model(error, &source))?;
     show(args, &report, started.elapsed())?;
     Ok(DONE)
-}
-
-/// Measures every type of every matrix, and gives each the type that the budget affords.
-fn choose(archive: &Archive, plan: &mut Plan, budget: Budget) -> convert::Result<()> {
-    let total = mix::work_bytes(plan);
-    with_progress("measuring", total, |progress| mix::choose(archive, plan, budget, progress))
 }
 
 /// Does `work`, which tells how many of `total` bytes it has read since the last time, and stops when it
@@ -134,15 +159,22 @@ fn quant_type(text: &str) -> Result<DType, String> {
     type_among(&convert::TYPES, text)
 }
 
-/// `2.1GiB`, `512MiB` or `4.8bpw`.
-fn budget(text: &str) -> Result<Budget, String> {
+/// `2.1GiB`, `512MiB`, `4.8bpw` or `30tps`.
+fn limit(text: &str) -> Result<Limit, String> {
     let lower = text.trim().to_lowercase();
+    if let Some(number) = ["tps", "tok/s", "t/s"].iter().find_map(|unit| lower.strip_suffix(unit)) {
+        let speed: Option<f64> = number.trim().parse().ok().filter(|v: &f64| *v > 0.0 && v.is_finite());
+        return speed.map(Limit::Speed).ok_or_else(|| "expected a speed such as 30tps".to_owned());
+    }
     if let Some(bits) = lower.strip_suffix("bpw") {
         let bits: Option<f64> = bits.trim().parse().ok().filter(|bits| (1.0..=32.0).contains(bits));
-        return bits.map(Budget::BitsPerWeight).ok_or_else(|| "expected 1bpw to 32bpw".to_owned());
+        return bits
+            .map(|bits| Limit::Size(Budget::BitsPerWeight(bits)))
+            .ok_or_else(|| "expected 1bpw to 32bpw".to_owned());
     }
     let bytes = super::args::byte_count(&lower);
-    bytes.map(Budget::Bytes).map_err(|_| "expected a size such as 2.1GiB, or bits such as 4.8bpw".to_owned())
+    let expected = "expected a size such as 2.1GiB, bits such as 4.8bpw, or a speed such as 30tps";
+    bytes.map(|bytes| Limit::Size(Budget::Bytes(bytes))).map_err(|_| expected.to_owned())
 }
 
 #[cfg(test)]
@@ -173,16 +205,20 @@ mod tests {
     }
 
     #[test]
-    fn budgets() {
+    fn limits() {
         for (text, want) in [
-            ("4.8bpw", Some(Budget::BitsPerWeight(4.8))),
-            ("5 BPW", Some(Budget::BitsPerWeight(5.0))),
-            ("2GiB", Some(Budget::Bytes(2 << 30))),
+            ("4.8bpw", Some(Limit::Size(Budget::BitsPerWeight(4.8)))),
+            ("5 BPW", Some(Limit::Size(Budget::BitsPerWeight(5.0)))),
+            ("2GiB", Some(Limit::Size(Budget::Bytes(2 << 30)))),
+            ("30tps", Some(Limit::Speed(30.0))),
+            ("7.5 tok/s", Some(Limit::Speed(7.5))),
+            ("0tps", None),
+            ("-3t/s", None),
             ("0bpw", None),
             ("nanbpw", None),
             ("small", None),
         ] {
-            assert_eq!(budget(text).ok(), want, "{text}");
+            assert_eq!(limit(text).ok(), want, "{text}");
         }
     }
 }

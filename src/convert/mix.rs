@@ -15,7 +15,7 @@ use crate::base::DType;
 use crate::formats::Archive;
 
 /// Types to choose from, coarsest first. Rows that are no whole blocks take the next finer one.
-const LADDER: [DType; 6] = [DType::Q4_0, DType::Q4K, DType::Q5K, DType::Q6K, DType::Q8_0, DType::F16];
+pub const LADDER: [DType; 6] = [DType::Q4_0, DType::Q4K, DType::Q5K, DType::Q6K, DType::Q8_0, DType::F16];
 /// The last of them.
 pub const FINEST: DType = DType::F16;
 
@@ -54,31 +54,38 @@ fn types(output: &Output) -> Vec<DType> {
     types
 }
 
-/// Bytes of source that [`choose`] reads, for progress.
+/// Bytes of source that [`measure`] reads, for progress.
 pub fn work_bytes(plan: &Plan) -> u64 {
     let work = |output: &Output| output.bytes(output.from) * types(output).len() as u64;
     plan.outputs.iter().filter(|output| is_free(output)).map(work).sum()
 }
 
-/// Gives every matrix of `plan` its type. `progress` gets bytes read, and returns false to cancel.
-pub fn choose(
-    archive: &Archive,
-    plan: &mut Plan,
-    budget: Budget,
-    progress: &mut dyn FnMut(u64) -> bool,
-) -> Result<()> {
-    let overhead = plan.header_bytes()?;
-    let fixed: u64 = plan.outputs.iter().filter(|o| !is_free(o)).map(|o| plan.padded_bytes(o, o.to)).sum();
-    let room = match budget {
-        Budget::Bytes(bytes) => bytes.saturating_sub(overhead + fixed),
-        // Below 2⁵³, as both factors come from a file's size.
-        Budget::BitsPerWeight(bits) => ((plan.n_params() as f64 * bits / 8.0) as u64).saturating_sub(fixed),
-    };
-    let ladders = plan.outputs.iter().filter(|output| is_free(output));
-    let ladders: Result<Vec<_>> = ladders.map(|output| ladder(archive, plan, output, progress)).collect();
-    let ladders = ladders?;
-    let Some(chosen) = allocate(&ladders, room) else {
-        let least: u64 = ladders.iter().map(|ladder| ladder[0].bytes).sum::<u64>() + fixed;
+/// What every type of every matrix costs, in bytes and in noise.
+pub struct Ladders(Vec<Vec<Rung>>);
+
+/// Measures the ladders of `plan`'s matrices. `progress` gets bytes read, and returns false to cancel.
+pub fn measure(archive: &Archive, plan: &Plan, progress: &mut dyn FnMut(u64) -> bool) -> Result<Ladders> {
+    let free = plan.outputs.iter().filter(|output| is_free(output));
+    free.map(|output| ladder(archive, plan, output, progress)).collect::<Result<Vec<_>>>().map(Ladders)
+}
+
+impl Ladders {
+    /// Gives every matrix of `plan` its type, within the budget.
+    pub fn choose(&self, plan: &mut Plan, budget: Budget) -> Result<()> {
+        let overhead = plan.header_bytes()?;
+        let fixed: u64 =
+            plan.outputs.iter().filter(|o| !is_free(o)).map(|o| plan.padded_bytes(o, o.to)).sum();
+        let room = match budget {
+            Budget::Bytes(bytes) => bytes.saturating_sub(overhead + fixed),
+            // Below 2⁵³, as both factors come from a file's size.
+            Budget::BitsPerWeight(bits) => {
+                ((plan.n_params() as f64 * bits / 8.0) as u64).saturating_sub(fixed)
+            }
+        };
+        if self.take(plan, room) {
+            return Ok(());
+        }
+        let least = self.least() + fixed;
         let (wanted, least) = match budget {
             Budget::Bytes(bytes) => (format!("{bytes} bytes"), format!("{} bytes", least + overhead)),
             Budget::BitsPerWeight(bits) => {
@@ -87,11 +94,48 @@ pub fn choose(
                 (format!("{bits} bits per weight"), format!("{:.2}", (least * 100.0).ceil() / 100.0))
             }
         };
-        return Err(ConvertError::Unreachable { wanted, least });
-    };
-    let free = plan.outputs.iter_mut().filter(|output| is_free(output));
-    free.zip(ladders).zip(chosen).for_each(|((output, ladder), ix)| output.to = ladder[ix].dtype);
-    Ok(())
+        Err(ConvertError::Unreachable { wanted, least })
+    }
+
+    /// Gives every matrix of `plan` its type, such that their noise is least among the choices that `is_fast` accepts; false
+    /// where it accepts none. Of the choices that [`Ladders::choose`] makes for falling budgets the first one counts.
+    pub fn choose_fast<E>(
+        &self,
+        plan: &mut Plan,
+        is_fast: &mut dyn FnMut(&Plan) -> std::result::Result<bool, E>,
+    ) -> std::result::Result<bool, E> {
+        // A step more for one matrix changes little, but speed need not fall with every one: all are tried.
+        for room in self.rooms().into_iter().rev() {
+            self.take(plan, room);
+            if is_fast(plan)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The room of the coarsest choice, and what each further step takes, in order.
+    fn rooms(&self) -> Vec<u64> {
+        let mut used = self.least();
+        let mut rooms = vec![used];
+        rooms.extend(steps(&self.0).into_iter().map(|(_, ix, at)| {
+            used += self.0[ix][at + 1].bytes - self.0[ix][at].bytes;
+            used
+        }));
+        rooms
+    }
+
+    fn least(&self) -> u64 {
+        self.0.iter().map(|ladder| ladder[0].bytes).sum()
+    }
+
+    /// False, and nothing is changed, where not even the coarsest types fit.
+    fn take(&self, plan: &mut Plan, room: u64) -> bool {
+        let Some(chosen) = allocate(&self.0, room) else { return false };
+        let free = plan.outputs.iter_mut().filter(|output| is_free(output));
+        free.zip(&self.0).zip(chosen).for_each(|((output, ladder), ix)| output.to = ladder[ix].dtype);
+        true
+    }
 }
 
 fn ladder(
@@ -131,6 +175,18 @@ fn gain(from: &Rung, to: &Rung) -> f64 {
     (from.noise - to.noise) / (to.bytes - from.bytes).max(1) as f64
 }
 
+/// (gain, ladder, its rung before) of all steps, those that remove most noise per byte first. Gains fall along a hull, so
+/// this order never asks for a ladder's later step before an earlier one.
+fn steps(ladders: &[Vec<Rung>]) -> Vec<(f64, usize, usize)> {
+    let mut steps: Vec<(f64, usize, usize)> = Vec::new();
+    for (ix, ladder) in ladders.iter().enumerate() {
+        let pairs = ladder.windows(2).enumerate();
+        steps.extend(pairs.map(|(at, pair)| (gain(&pair[0], &pair[1]), ix, at)));
+    }
+    steps.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    steps
+}
+
 /// For each ladder the rung to take, together within `room` bytes; `None` where even the first rungs are more.
 fn allocate(ladders: &[Vec<Rung>], room: u64) -> Option<Vec<usize>> {
     let mut chosen = vec![0; ladders.len()];
@@ -138,14 +194,7 @@ fn allocate(ladders: &[Vec<Rung>], room: u64) -> Option<Vec<usize>> {
     if used > room {
         return None;
     }
-    // Gains fall along a hull, so this order never asks for a ladder's later step before an earlier one.
-    let mut steps: Vec<(f64, usize, usize)> = Vec::new();
-    for (ix, ladder) in ladders.iter().enumerate() {
-        let pairs = ladder.windows(2).enumerate();
-        steps.extend(pairs.map(|(at, pair)| (gain(&pair[0], &pair[1]), ix, at)));
-    }
-    steps.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-    for (_, ix, at) in steps {
+    for (_, ix, at) in steps(ladders) {
         let cost = ladders[ix][at + 1].bytes - ladders[ix][at].bytes;
         // A step that does not fit ends its ladder; a smaller one elsewhere may still.
         if chosen[ix] == at && used + cost <= room {
