@@ -70,6 +70,8 @@ impl Chat<'_, '_> {
         self.messages.retain(|message| message.role != "system");
         self.manner.opening = if text.is_empty() { Vec::new() } else { vec![Message::new("system", text)] };
         self.messages.splice(0..0, self.manner.opening.clone());
+        let set = self.manner.opening.first();
+        aside(&set.map_or("no more instructions".to_owned(), |m| format!("system: {}", m.content)));
     }
 
     /// Writes the conversation; a file that is no conversation is left alone.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::values;
+use super::{find, values};
 use crate::engine::GenerateOptions;
 use crate::tokenizer::Message;
 
@@ -19,6 +19,9 @@ pub(super) const HELP: &str = "\
 /exit or /bye       end (Ctrl-D, or Ctrl-C twice, too)
 \"\"\"                 begins a text of several lines, and ends it
 Ctrl-C              stop the answer";
+
+/// Names of commands that take something behind them, or are easily mistyped.
+const NAMES: [&str; 9] = ["system", "set", "stats", "regenerate", "save", "load", "reset", "clear", "help"];
 
 /// A line that begins with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +60,16 @@ pub(super) fn parse(line: &str) -> Option<Result<Command, String>> {
         "/save" => file(Command::Save),
         "/load" => file(Command::Load),
         "/set" => set(rest),
+        "/show" => {
+            Err("there is no command /show: `anygpu plan MODEL` shows a model, /set what is set".to_owned())
+        }
         // A path, or a sentence, may begin with a slash.
-        _ if name.starts_with('/') && rest.is_empty() && !name[1..].contains('/') => {
-            Err(format!("there is no command {name}; /help lists them"))
+        _ if name.starts_with('/') && !name[1..].contains('/') => {
+            match find::nearest(&name[1..], NAMES.map(str::to_owned)).first() {
+                Some(near) => Err(format!("there is no command {name}; did you mean /{near}?")),
+                None if rest.is_empty() => Err(format!("there is no command {name}; /help lists them")),
+                None => return None,
+            }
         }
         _ => return None,
     })
@@ -76,6 +86,9 @@ fn set(rest: &str) -> Result<Command, String> {
         ("system", text) => Ok(Command::System((!text.is_empty()).then(|| unquoted(text).to_owned()))),
         ("think", "") => set("think", "on"),
         ("nothink" | "no_think", "") => set("think", "off"),
+        ("verbose" | "quiet", "") => {
+            Err("/stats says where the time of each answer went, or no more".to_owned())
+        }
         (_, "") => Err(format!("/set {name} VALUE: which one? /set alone lists what is set")),
         (name, value) => set(name, value),
     }
@@ -175,7 +188,16 @@ mod tests {
         ] {
             assert_eq!(parse(line), Some(Ok(want)), "{line}");
         }
-        for line in ["/helpp", "/save", "/set top_k", "/reset now", "/"] {
+        for line in [
+            "/helpp",
+            "/save",
+            "/set top_k",
+            "/reset now",
+            "/",
+            "/show info",
+            "/sytem Be brief.",
+            "/set verbose",
+        ] {
             assert!(matches!(parse(line), Some(Err(_))), "{line}");
         }
         for line in ["hello", "/usr/bin is a folder", "/etc/passwd", "//", "/me waves at you"] {

@@ -73,7 +73,17 @@ pub(super) fn missing(text: &str) -> String {
              {name} --local-dir {folder}"
         );
     }
-    format!("no such file or folder '{text}'{}", alike(Path::new(text)))
+    let alike = alike(Path::new(text));
+    // A name as other programs have them for what they download.
+    let is_name =
+        !text.contains(['/', '\\', ' ']) && Path::new(text).extension().is_none_or(|end| end != "gguf");
+    match alike.is_empty() && is_name {
+        true => format!(
+            "no such file or folder '{text}'; a model is a file or folder of yours, to be had with: hf download \
+             ORG/NAME --local-dir NAME"
+        ),
+        false => format!("no such file or folder '{text}'{alike}"),
+    }
 }
 
 /// `; did you mean 'a' or 'b'?`, of what stands in the same folder; empty where nothing is like it.

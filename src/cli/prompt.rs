@@ -244,7 +244,8 @@ mod tests {
         };
         assert_eq!(
             told("zebra", &[]),
-            "no such file or folder 'zebra'; to continue it as a text: anygpu run demo \"zebra\""
+            "no such file or folder 'zebra'; a model is a file or folder of yours, to be had with: hf download \
+             ORG/NAME --local-dir NAME; to continue it as a text: anygpu run demo \"zebra\""
         );
         assert!(told("Once", &["upon", "a"]).ends_with("anygpu run demo \"Once upon a\""));
         assert!(
