@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use clap::Command;
 
-use super::habits_table::{ELSEWHERE, Effect, TABLE, Takes};
+use super::habits_table::{ELSEWHERE, Effect, TABLE, THREADS, Takes};
 
 /// Arguments in this program's form.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(super) fn form(
     formed.push(name.clone().into());
     let mut ignored = Vec::new();
     if let Some(own) = command.find_subcommand(&name) {
-        rewrite(own, &rest[at..], &mut formed, &mut ignored);
+        rewrite(own, &rest[at..], &mut formed, &mut ignored)?;
     }
     Ok(Formed { arguments: formed, ignored })
 }
@@ -185,16 +185,16 @@ fn rewrite(
     rest: &[OsString],
     formed: &mut Vec<OsString>,
     ignored: &mut Vec<(String, &'static str)>,
-) {
+) -> Result<(), String> {
     // `bench plan` and its like have options of their own.
     let nested = rest.first().and_then(|first| command.find_subcommand(first));
     let command_name = nested.map_or(command.get_name(), |_| "");
-    let mut at = 0;
+    let (mut at, mut words) = (0, 0);
     while let Some(argument) = rest.get(at) {
         let text = argument.to_string_lossy();
         if text == "--" {
             formed.extend(rest[at..].iter().cloned());
-            return;
+            return Ok(());
         }
         let width = width(nested.unwrap_or(command), rest, at).min(rest.len() - at);
         let values = &rest[at + 1..at + width];
@@ -202,15 +202,34 @@ fn rewrite(
             Some((_, Effect::Ignore(why), _)) => {
                 ignored.push((text.split('=').next().unwrap_or(&text).to_owned(), why))
             }
+            Some((_, Effect::Refuse(why), _)) => {
+                return Err(format!("{}: {why}", text.split('=').next().unwrap_or(&text)));
+            }
             Some((_, Effect::Rename(name), value)) => {
                 formed.push(name.into());
                 formed.extend(value.map(OsString::from));
                 formed.extend(values.iter().cloned());
             }
+            None if command_name == "quantize" && !text.starts_with('-') => {
+                words += 1;
+                match words {
+                    // As llama-quantize has them: MODEL [FILE.gguf] TYPE [threads].
+                    2 if text.to_lowercase().ends_with(".gguf") => formed.push("--output".into()),
+                    2 | 3 => formed.push("--quant".into()),
+                    4 => {
+                        ignored.push((text.into_owned(), THREADS));
+                        at += width;
+                        continue;
+                    }
+                    _ => {}
+                }
+                formed.push(argument.clone());
+            }
             None => plain(nested.unwrap_or(command), &rest[at..at + width], formed),
         }
         at += width;
     }
+    Ok(())
 }
 
 /// An argument that the table does not know, with the value behind it.
@@ -285,6 +304,10 @@ mod tests {
             ("bench plan m.gguf -b 2", "bench plan m.gguf -b 2"),
             ("bench kernels -m m.gguf", "bench kernels m.gguf"),
             ("perplexity --model=m.gguf -f a.txt", "perplexity m.gguf -f a.txt"),
+            ("quantize m.gguf o.gguf Q4_K_M 8", "quantize m.gguf --output o.gguf --quant Q4_K_M"),
+            ("quantize --force m Q8_0 -o o.gguf", "quantize --force m --quant Q8_0 -o o.gguf"),
+            ("quantize m --mix 4bpw -o o.gguf", "quantize m --mix 4bpw -o o.gguf"),
+            ("m.gguf -e --numa distribute Hi", "run m.gguf Hi"),
             ("devices -t 4", "devices -t 4"),
             ("version", "--version"),
             ("help run", "help run"),
@@ -308,6 +331,19 @@ mod tests {
     }
 
     #[test]
+    fn what_would_change_the_result_is_refused() {
+        for (line, part) in [
+            ("run m.gguf --grammar-file=a.gbnf", "--grammar-file: what a model says"),
+            ("-m m.gguf --list-devices", "`anygpu devices`"),
+            ("m.gguf --chat-template chatml", "the model's own"),
+            ("quantize m.gguf --imatrix i.dat o.gguf q4_k", "--imatrix: "),
+        ] {
+            let told = formed(line).expect_err(line);
+            assert!(told.contains(part), "{line}: {told}");
+        }
+    }
+
+    #[test]
     fn words_that_are_no_command_are_explained() {
         for (word, part) in [
             ("list", "anygpu info"),
@@ -315,6 +351,7 @@ mod tests {
             ("serve", "no server"),
             ("ps", "stays loaded"),
             ("show", "anygpu plan"),
+            ("llama-cli", "anygpu -m MODEL"),
             ("bnech", "did you mean `anygpu bench`?"),
             ("zebra", "anygpu run demo \"zebra\""),
         ] {

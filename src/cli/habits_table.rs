@@ -16,9 +16,11 @@ pub(super) enum Effect {
     Rename(&'static str),
     /// It changes nothing, because …
     Ignore(&'static str),
+    /// Without it the result would be another; what to do instead.
+    Refuse(&'static str),
 }
 
-use Effect::{Ignore, Rename};
+use Effect::{Ignore, Refuse, Rename};
 use Takes::{Maybe, Nothing, Value};
 
 /// Commands that run models.
@@ -26,11 +28,17 @@ const ENGINES: &[&str] = &["run", "bench", "logits", "perplexity", "quality"];
 const RUN: &[&str] = &["run"];
 const SWITCH: &[&str] = &["on", "off", "auto", "0", "1"];
 const LAYERS: &str = "all layers are on the adapter";
-const THREADS: &str = "the adapter computes, not the processor's threads";
+pub(super) const THREADS: &str = "the adapter computes, not the processor's threads";
 const ATTENTION: &str = "attention never keeps its scores in memory";
 const BATCH: &str = "--chunk says how many prompt tokens run at once";
 const MAPPED: &str = "files are mapped while loading, then the weights are on the adapter";
 const TALK: &str = "without PROMPT a terminal gets a chat";
+const GRAMMAR: &str = "what a model says is not bound to a grammar; --json prints the result as one object";
+const TEMPLATE: &str = "the template is the model's own; --raw continues a text as it is";
+const TYPED: &str =
+    "a text is taken as it is typed; where \\n shall end a line, the shell's $'…' makes it so";
+const DRAFT: &str = "no second model drafts";
+const DEVICES: &str = "`anygpu devices` lists adapters, and --adapter chooses one";
 const ONE: &str = "one adapter runs everything; --adapter chooses it";
 
 /// Commands, names, what follows, effect.
@@ -53,6 +61,26 @@ pub(super) const TABLE: &[(&[&str], &[&str], Takes, Effect)] = &[
     (ENGINES, &["-ctv", "--cache-type-v"], Value, Ignore("keys and values have one type, --kv")),
     (ENGINES, &["-sm", "--split-mode", "-ts", "--tensor-split", "-mg", "--main-gpu"], Value, Ignore(ONE)),
     (ENGINES, &["-nkvo", "--no-kv-offload"], Nothing, Ignore("the KV cache is on the adapter")),
+    (RUN, &["-md", "--model-draft", "--spec-draft-model"], Value, Ignore(DRAFT)),
+    (RUN, &["--draft", "--draft-max", "--draft-min"], Value, Ignore(DRAFT)),
+    (RUN, &["-e", "--escape", "--no-escape"], Nothing, Ignore(TYPED)),
+    (RUN, &["--log-disable", "--simple-io", "--verbose-prompt"], Nothing, Ignore("there is no log")),
+    (
+        RUN,
+        &["-mli", "--multiline-input"],
+        Nothing,
+        Ignore("three quotation marks begin and end several lines"),
+    ),
+    (ENGINES, &["-kvu", "--kv-unified"], Nothing, Ignore("there is one sequence")),
+    (ENGINES, &["--numa"], Value, Ignore(THREADS)),
+    (ENGINES, &["-dev", "--device"], Value, Refuse(DEVICES)),
+    (ENGINES, &["--list-devices"], Nothing, Refuse(DEVICES)),
+    (RUN, &["--grammar", "--grammar-file", "--json-schema", "--format"], Value, Refuse(GRAMMAR)),
+    (RUN, &["--chat-template", "--chat-template-file"], Value, Refuse(TEMPLATE)),
+    (ENGINES, &["--lora", "--lora-scaled"], Value, Refuse("merge it into the model first")),
+    (RUN, &["--mmproj", "--image", "--audio"], Value, Refuse("models read text only here")),
+    (&["quantize"], &["--imatrix"], Value, Refuse("types are chosen by the weights alone; see --mix")),
+    (&["quantize"], &["--pure", "--leave-output-tensor"], Nothing, Ignore("see --mix for types that differ")),
     (RUN, &["--no-warmup", "--warmup"], Nothing, Ignore("nothing is warmed up")),
     (RUN, &["--verbose"], Nothing, Rename("--stats")),
     (RUN, &["--keepalive"], Value, Ignore("no program stays behind")),
@@ -83,5 +111,10 @@ pub(super) const ELSEWHERE: &[(&[&str], &str)] = &[
         &["create", "convert", "push"],
         "models run as they are: a .gguf file or a folder with safetensors; `anygpu quantize` writes GGUF",
     ),
+    (&["llama-cli", "llama-run", "cli"], "it is `anygpu run`, or nothing at all: anygpu -m MODEL -p PROMPT"),
+    (&["llama-bench"], "it is `anygpu bench`"),
+    (&["llama-quantize"], "it is `anygpu quantize`"),
+    (&["llama-perplexity"], "it is `anygpu perplexity`"),
+    (&["llama-server"], "there is no server; `anygpu run MODEL PROMPT --json` answers programs"),
     (&["embed", "embedding", "embeddings"], "embeddings are not computed; `anygpu logits` prints logits"),
 ];

@@ -134,7 +134,7 @@ pub fn find(name: &str) -> Result<Hardware, PlanError> {
     let found = TABLE.iter().find(|row| plain(row.name) == wanted);
     found
         .map(Hardware::from)
-        .ok_or_else(|| PlanError::UnknownHardware { name: name.to_owned(), nearest: nearest(&wanted) })
+        .ok_or_else(|| PlanError::UnknownHardware { name: name.to_owned(), nearest: nearest(name) })
 }
 
 /// Lower case without spaces, dashes and underscores.
@@ -142,14 +142,24 @@ fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, ' ' | '-' | '_')).flat_map(char::to_lowercase).collect()
 }
 
-/// Names that contain the wanted one, or are contained in it (`GeForce RTX 4090`; not those as short as `m2`), and then
-/// those with the fewest differing letters.
-fn nearest(wanted: &str) -> Vec<String> {
+/// Letters that may differ where a name is mistyped.
+const MISTYPED: usize = 2;
+
+/// Mistyped names; then those whose words all stand in the wanted one (`MacBook Air M2`, `GeForce RTX 4090 Laptop`),
+/// most words first; then names that contain it, or are contained in it (not those as short as `m2`), and those with the fewest
+/// differing letters.
+fn nearest(text: &str) -> Vec<String> {
+    let wanted = plain(text);
+    let lower = text.to_lowercase();
+    let given: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).collect();
     let rank = |row: &Row| {
         let name = plain(row.name);
+        let words: Vec<&str> = row.name.split('-').collect();
+        let n_words = if words.iter().all(|word| given.contains(word)) { words.len() } else { 0 };
         let contained =
-            !wanted.is_empty() && (name.contains(wanted) || name.len() > 3 && wanted.contains(&name));
-        (!contained, edits(&name, wanted))
+            !wanted.is_empty() && (name.contains(&wanted) || name.len() > 3 && wanted.contains(&name));
+        let edits = edits(&name, &wanted);
+        (edits > MISTYPED, usize::MAX - n_words, !contained, edits)
     };
     let mut rows: Vec<&Row> = TABLE.iter().collect();
     rows.sort_by_cached_key(|row| rank(row));
@@ -217,6 +227,9 @@ mod tests {
         assert_eq!(nearest("GeForce RTX 4090")[0], "rtx-4090");
         assert_eq!(nearest("rx 7900 xt")[0], "rx-7900-xtx");
         assert_eq!(nearest("m2-mxa")[0], "m2-max");
+        assert_eq!(nearest("MacBook Air M2")[0], "m2");
+        assert_eq!(nearest("MacBook Pro M3 Max, 64 GB")[0], "m3-max");
+        assert_eq!(nearest("rtx-4060-laptop")[0], "rtx-4060");
         assert_eq!(nearest("").len(), N_NEAREST);
         let error = find("h1000").unwrap_err().to_string();
         assert_eq!(error, "unknown hardware `h1000`; near it: h100, h200, a100-40g");
