@@ -103,7 +103,7 @@ impl<'m> Session<'m> {
             notices: Vec::new(),
         };
         session.compile(Part::Prompt)?;
-        session.compiling = Some(session.compile_steps()?);
+        session.compiling = session.compile_steps()?;
         session.prepare_with(Part::Prompt, progress)?;
         Ok(session)
     }
@@ -113,7 +113,10 @@ impl<'m> Session<'m> {
     }
 
     /// Compiles what steps need, meanwhile. What is refused is refused again when it is needed.
-    fn compile_steps(&self) -> Result<JoinHandle<()>, EngineError> {
+    fn compile_steps(&self) -> Result<Option<JoinHandle<()>>, EngineError> {
+        if !self.gpu().takes_threads() {
+            return Ok(None);
+        }
         let (gpu, variants) = (self.gpu().clone(), Variants::of(self.gpu()));
         let wanted = [
             (variants.advance, advance::shader()),
@@ -122,9 +125,9 @@ impl<'m> Session<'m> {
         let wanted = wanted.iter().filter(|(wanted, _)| *wanted);
         let mut kernels = wanted.map(|(_, shader)| gpu.kernel(shader)).collect::<Result<Vec<_>, _>>()?;
         kernels.extend(self.graphs.decode.kernels().cloned());
-        Ok(std::thread::spawn(move || {
+        Ok(Some(std::thread::spawn(move || {
             let _ = gpu.compile(&kernels);
-        }))
+        })))
     }
 
     /// From now on this part may run: it is compiled, and passed verification if that is asked for.

@@ -74,16 +74,24 @@ impl Gpu {
         missing.sort_by_key(|kernel| Arc::as_ptr(kernel));
         missing.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let started = Instant::now();
-        let compiled = missing.into_par_iter().try_for_each(|kernel| {
-            match kernel.pipeline.get_or_init(|| self.build(kernel)) {
-                Ok(_) => Ok(()),
-                Err(cause) => Err(self.refused(&kernel.label, cause.clone())),
-            }
-        });
+        let compile = |kernel: &Arc<Kernel>| match kernel.pipeline.get_or_init(|| self.build(kernel)) {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(self.refused(&kernel.label, cause.clone())),
+        };
+        let compiled = match self.takes_threads() {
+            true => missing.into_par_iter().try_for_each(compile),
+            false => missing.into_iter().try_for_each(compile),
+        };
         self.inner().compile_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
         // A lost device explains what was refused.
         self.check()?;
         compiled
+    }
+
+    /// May several threads use the device at once? OpenGL's context is one thread's at a time, and wgpu panics in threads
+    /// that wait for it for a second (WGL) or six (EGL).
+    pub fn takes_threads(&self) -> bool {
+        self.facts().backend != "gl"
     }
 
     fn refused(&self, kernel: &str, cause: String) -> GpuError {
