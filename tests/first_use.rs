@@ -120,7 +120,7 @@ fn text(gpu: &Gpu) -> Result<(Vec<u32>, Vec<String>), EngineError> {
     let sampler = SamplerOptions { temperature: 0.0, ..SamplerOptions::default() };
     let options = GenerateOptions { sampler, max_tokens: Some(6), ..GenerateOptions::default() };
     let done = session.generate(&[5, 6, 7, 8], &options, &mut |_| true)?;
-    Ok((done.ids, session.notices().to_vec()))
+    Ok((done.ids, session.take_notices()))
 }
 
 #[test]

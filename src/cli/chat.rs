@@ -7,7 +7,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::forecast::Forecast;
-use super::open::{Source, aside, note, say};
+use super::open::{self, Source, aside, note, say};
 use super::report::Rates;
 use super::run::Reading;
 use super::think::{self, Voice};
@@ -225,6 +225,7 @@ impl Chat<'_, '_> {
         printed?;
         let done = result?;
         voice.end(true)?;
+        open::tell_found(self.session);
         Ok(done)
     }
 

@@ -102,9 +102,14 @@ pub(super) fn session(model: &Model) -> anyhow::Result<Session<'_>> {
     let mut wait = Wait::new("checking the kernels, once for this driver");
     let session = Session::new_with(model, &mut |done, total| wait.show(done as u64, total as u64));
     wait.end();
-    let session = session?;
-    session.notices().iter().for_each(|notice| note(notice));
+    let mut session = session?;
+    tell_found(&mut session);
     Ok(session)
+}
+
+/// Says what verification found wrong meanwhile: kernels of steps are verified when the first word is out.
+pub(super) fn tell_found(session: &mut Session<'_>) {
+    session.take_notices().iter().for_each(|notice| note(notice));
 }
 
 /// Opens and loads the model; Ctrl-C cancels.

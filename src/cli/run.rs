@@ -65,6 +65,7 @@ pub(super) fn run(args: &RunArgs, device: &DeviceArgs, exit: Exit) -> anyhow::Re
     };
     let echo = if template.is_some() { "" } else { text.as_str() };
     let done = generate(&mut session, &first, &options, if args.json { None } else { Some(echo) })?;
+    open::tell_found(&mut session);
     let ids = first.ids;
     let rates = Rates::of(&session, &done, load, compile_s);
     let closing = forecast.as_mut().and_then(|forecast| forecast.close(&session, &done));

@@ -136,7 +136,7 @@ impl<'m> Session<'m> {
     }
 
     fn prepare_with(&mut self, part: Part, progress: first_use::Progress<'_>) -> Result<(), EngineError> {
-        while self.ready.insert(part) {
+        while !self.ready.contains(&part) {
             if part != Part::Prompt {
                 self.compiling.take().map(JoinHandle::join);
             }
@@ -145,25 +145,24 @@ impl<'m> Session<'m> {
             let ensured = first_use::ensure(self.gpu(), &needs, progress);
             drop(needs);
             match ensured? {
-                Ensured::Passed => {}
+                Ensured::Passed => {
+                    self.ready.insert(part);
+                }
                 Ensured::Replaced(found) => {
                     self.notices.extend(found.notices(self.gpu()));
                     // Every part may have had the kernel that failed.
                     let before = std::mem::take(&mut self.ready);
                     self.graphs = rebuilt(self.model, &self.buffers, self.sizes)?;
-                    before
-                        .into_iter()
-                        .filter(|other| *other != part)
-                        .try_for_each(|other| self.prepare(other))?;
+                    before.into_iter().try_for_each(|other| self.prepare(other))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// What verification found wrong on the adapter since the session was made, for people.
-    pub fn notices(&self) -> &[String] {
-        &self.notices
+    /// What verification found wrong on the adapter since this was called last, for people.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     fn gpu(&self) -> &Gpu {
@@ -241,7 +240,7 @@ impl<'m> Session<'m> {
     ) -> Result<(), EngineError> {
         self.check_tokens(ids)?;
         let chunks = ids.len().div_ceil(self.sizes.chunk);
-        if ids.len() % self.sizes.chunk == 1 {
+        if ids.chunks(self.sizes.chunk).any(|chunk| chunk.len() == 1) {
             self.prepare(Part::Step)?;
         }
         for (i, chunk) in ids.chunks(self.sizes.chunk).enumerate() {
