@@ -139,7 +139,8 @@ pub(super) struct DeviceArgs {
     #[arg(long, global = true, hide_short_help = true)]
     pub(super) default_limits: bool,
     /// Keep runtime checks in shaders. They are left out, which is faster, on software adapters a lot, unless the
-    /// verification of kernels before they first run finds one that is right only with them. If anything looks wrong, see whether it still does with this
+    /// verification of each kernel before it first runs, on a few shapes, finds one that is right only with them. If
+    /// anything looks wrong, see whether it still does with this
     #[arg(long, global = true, hide_short_help = true)]
     pub(super) checked: bool,
     /// Do not use what `anygpu tune` found: kernels run as by default
